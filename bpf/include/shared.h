@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the kernel programs and user space both know: plain structs, enums, sizes. The TypeScript readers and
+ * writers (control-plane/generated/bpf.ts) are generated from this file's BTF; `make check-generated` compares.
+ * Addresses are 16 bytes everywhere, IPv4 mapped into IPv6 (RFC 4291 §2.5.5.2). Ports are in network order.
+ * A change of size or meaning raises LAYOUT_VERSION; `spare` fields exist so that this is rare.
+ */
+#pragma once
+#include <linux/types.h>
+#include "reasons.h"
+
+#define ADDRESS_BYTES 16
+
+enum layout {
+	LAYOUT_VERSION = 1,
+};
+
+/* Reserved identities: the numbers are Cilium's, so that flows read the same in its tools. */
+enum reserved_identity {
+	IDENTITY_ANY = 0, /* in policy keys: every identity. A packet never has it. */
+	IDENTITY_HOST = 1,
+	IDENTITY_WORLD = 2,
+	IDENTITY_UNMANAGED = 3,
+};
+
+/* Rule ids 1 to 15 are ours; user space names the others. */
+enum reserved_rule {
+	RULE_NONE = 0,	     /* no policy selects the endpoint in this direction */
+	RULE_LOCAL_HOST = 1, /* this node's own processes may reach its workloads (probes) */
+	RULE_BYPASS = 2,     /* enforcement was off: `sidestep bypass` */
+	RULE_NOT_SYNCED = 3, /* a new endpoint stays closed until every source has answered once */
+	RULE_FIRST = 16,
+};
+
+enum verdict {
+	VERDICT_NONE = 0, /* this half of the flow is not decided on this node */
+	VERDICT_ALLOW = 1,
+	VERDICT_DENY = 2,
+	VERDICT_REDIRECT = 3, /* reserved for HTTP rules */
+};
+
+/* Which part of the rule matched: Hubble's policy_match_type. */
+enum match {
+	MATCH_NONE = 0,
+	MATCH_L3_ONLY = 1,
+	MATCH_L3_L4 = 2,
+	MATCH_L4_ONLY = 3,
+	MATCH_ALL = 4,
+	MATCH_L3_PROTO = 5,
+	MATCH_PROTO_ONLY = 6,
+};
+
+/* endpoints: interface index of the host side of a workload's veth -> the workload. */
+enum endpoint_flag {
+	ENDPOINT_CHECK_MAC = 1,
+};
+
+struct endpoint {
+	__u32 id;
+	__u32 identity;
+	__u32 egress_table;
+	__u32 ingress_table;
+	__u32 namespace_id;   /* FNV-1a of the namespace's name: the key of `bypass` */
+	__u32 master_ifindex; /* the bridge the veth is a port of, or 0 */
+	__u8 mac[6];	      /* of the workload's side */
+	__u8 flags;
+	__u8 version;
+	__u32 spare[3];
+};
+
+/* endpoint_addresses: who owns an address on this node. */
+struct address_key {
+	__u32 scope;
+	__u8 address[ADDRESS_BYTES];
+};
+
+struct endpoint_address {
+	__u32 ifindex;
+	__u32 generation; /* raised each time the address changes hands */
+};
+
+/* ipcache (single addresses) and ipcache_prefixes (ranges): address -> identity. */
+struct prefix_key {
+	__u32 prefix_length; /* 32 bits of scope, then the address: 32 to 160 */
+	__u32 scope;
+	__u8 address[ADDRESS_BYTES];
+};
+
+enum ipcache_flag {
+	IPCACHE_NODE_ADDRESS = 1, /* of this node: `host` only for packets that this node made */
+};
+
+struct ipcache_entry {
+	__u32 identity;
+	__u32 node; /* 0: this node */
+	__u32 flags;
+	__u32 spare;
+};
+
+/* policy: the longest prefix inside {protocol, pad, port} decides for one table and identity. */
+#define POLICY_PREFIX_BASE 64 /* table and identity */
+#define POLICY_PREFIX_PROTOCOL 80
+#define POLICY_PREFIX_FULL 96
+
+struct policy_key {
+	__u32 prefix_length;
+	__u32 table;
+	__u32 identity; /* IDENTITY_ANY: every peer */
+	__u8 protocol;
+	__u8 pad;
+	__be16 port; /* destination port; for ICMP the type */
+};
+
+struct policy_entry {
+	__u32 rule;
+	__u16 ruleset; /* reserved for HTTP rules */
+	__u8 verdict;
+	__u8 precedence; /* higher wins between the identity's own entry and the one for every identity */
+	__u8 prefix;	 /* prefix bits behind table and identity: 0, 16 (protocol) to 32 (one port) */
+	__u8 auth;	 /* reserved */
+	__u8 flags;	 /* reserved: audit */
+	__u8 spare;
+};
+
+/* policy_tables: table id -> state of the whole table. Revisions are unique over all tables and never used again. */
+struct policy_table {
+	__u32 revision;	    /* 0: no such table, everything is refused */
+	__u32 default_rule; /* what refuses when no entry matches: the policies that switched default deny on */
+	__u8 enforcing;	    /* 0: no policy selects these endpoints in this direction, everything is allowed */
+	__u8 pad[3];
+	__u32 spare;
+};
+
+/* flows: one entry a flow, key canonical (the lower of the two ends first), seen by every hook in both directions. */
+struct flow_key {
+	__u32 scope;
+	__u8 protocol;
+	__u8 leg; /* reserved: Envoy's upstream connection */
+	__u8 pad[2];
+	__u8 low[ADDRESS_BYTES];
+	__u8 high[ADDRESS_BYTES];
+	__be16 low_port;
+	__be16 high_port;
+};
+
+enum flow_state {
+	FLOW_NEW = 1, /* nothing has come back yet */
+	FLOW_ESTABLISHED = 2,
+	FLOW_CLOSING = 3, /* one FIN */
+	FLOW_CLOSED = 4,  /* both FINs, or RST */
+	FLOW_RESET = 5,	  /* policy took it back: resets pass, nothing else */
+};
+
+enum flow_flag {
+	FLOW_INITIATOR_IS_HIGH = 1,
+	FLOW_ADOPTED = 2, /* first seen mid-stream */
+	FLOW_BYPASSED = 4,
+	FLOW_CLOSE_REPORTED = 8,
+	FLOW_FIN_INITIATOR = 16,
+	FLOW_FIN_RESPONDER = 32,
+	FLOW_CHARGED = 64, /* a token of the initiator's quota is taken and not yet given back */
+};
+
+/* What one end's policy said: egress of the initiator, ingress of the responder. */
+struct flow_half {
+	__u32 revision; /* of the table that decided; 0 when this half is not decided on this node */
+	__u32 rule;
+	__u16 ruleset;
+	__u8 verdict;
+	__u8 match;
+};
+
+struct flow {
+	__u64 created_ns;  /* CLOCK_MONOTONIC */
+	__u64 deadline_ns; /* CLOCK_MONOTONIC_COARSE where the kernel offers it */
+	__u64 packets[2];  /* from the initiator, from the responder */
+	__u64 bytes[2];	   /* of layer 3, headers included */
+	struct flow_half egress;
+	struct flow_half ingress;
+	__u32 identity[2]; /* initiator, responder */
+	__u32 ifindex[2];  /* interface of the workload on this node, or 0 */
+	__u8 state;
+	__u8 flags;
+	__u8 tcp_flags[2]; /* all TCP flags seen, by side */
+	__u8 version;
+	__u8 pad[3];
+	__u8 original_address[ADDRESS_BYTES]; /* reserved: destination before translation */
+	__be16 original_port;
+	__u8 spare[14];
+};
+
+/* fragments: the ports that the first fragment of a datagram named. */
+struct fragment_key {
+	__u32 scope;
+	__u32 id;
+	__u8 protocol;
+	__u8 pad[3];
+	__u8 source[ADDRESS_BYTES];
+	__u8 destination[ADDRESS_BYTES];
+};
+
+struct fragment {
+	__u64 deadline_ns;
+	__be16 source_port;
+	__be16 destination_port;
+	__u32 spare;
+};
+
+/* quotas: new flows of one endpoint, a token bucket that refills by itself so that it needs no agent. */
+struct quota {
+	__u64 refilled_ns;
+	__s64 tokens;
+};
+
+/* events: what user space is told. One shape for all kinds; fields that a kind does not have are 0. */
+enum event_kind {
+	EVENT_NEW = 1,
+	EVENT_DROP = 2,
+	EVENT_CLOSE = 3,
+};
+
+enum hook {
+	HOOK_FROM_WORKLOAD = 1,
+	HOOK_TO_WORKLOAD = 2,
+};
+
+enum event_flag {
+	EVENT_ADOPTED = 1,
+	EVENT_BYPASSED = 2,
+	EVENT_REPLY = 4,   /* the packet travels from responder to initiator */
+	EVENT_INGRESS = 8, /* a drop: the ingress half decided; otherwise the egress half, or none */
+	EVENT_REVOKED = 16, /* a drop: the flow was allowed before the policy changed */
+	EVENT_RELATED = 32, /* an ICMP error about a flow */
+};
+
+struct event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u8 kind;
+	__u8 hook;
+	__u8 reason; /* of a drop: enum drop_reason */
+	__u8 protocol;
+	__u8 tcp_flags; /* of this packet; at close: of both sides together */
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u8 flags;
+	__u8 source[ADDRESS_BYTES];	 /* of the packet; at close: the initiator */
+	__u8 destination[ADDRESS_BYTES]; /* of the packet; at close: the responder */
+	__be16 source_port;
+	__be16 destination_port;
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 ifindex;	     /* of the hook */
+	__u32 source_ifindex; /* workload on this node, or 0 */
+	__u32 destination_ifindex;
+	__u32 length; /* of the packet, layer 3 */
+	struct flow_half egress;
+	struct flow_half ingress;
+	__u64 duration_ns; /* at close */
+	__u64 packets[2];
+	__u64 bytes[2];
+};
+
+/* counters: per CPU, index = reason * 2 + direction (0 from the workload, 1 to it). Reason 0 is "passed". */
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+#define COUNTER_REASONS 256
+
+/* statistics: per CPU, what the programs themselves could not do. */
+enum statistic {
+	STATISTIC_EVENTS_MADE = 0,
+	STATISTIC_EVENTS_LOST = 1, /* the ring was full */
+	STATISTIC_FLOW_INSERT_FAILED = 2,
+	STATISTIC_FRAGMENT_INSERT_FAILED = 3,
+	STATISTIC_FLOWS_CREATED = 4,
+	STATISTIC_FLOWS_ADOPTED = 5,
+	STATISTIC_REEVALUATED = 6,
+	STATISTIC_RESETS_SENT = 7,
+	STATISTIC_COUNT = 8,
+};
+
+/* Set before load, frozen by the kernel: the verifier cuts what is switched off. */
+struct config {
+	__u32 scope;
+	__u8 coarse_clock; /* bpf_ktime_get_coarse_ns exists (5.11) */
+	__u8 pad[3];
+	__u64 quota_tokens;	 /* flows a workload may hold open unanswered */
+	__u64 quota_interval_ns; /* one token comes back per interval */
+	__u64 established_ns;	 /* idle time after which an established TCP flow is forgotten */
+	__u64 opening_ns;	 /* TCP flow without an answer */
+	__u64 closing_ns;	 /* TCP flow with a FIN or RST */
+	__u64 datagram_ns;	 /* UDP, ICMP and everything else */
+	__u64 fragment_ns;
+};

@@ -1,0 +1,79 @@
+/** What a policy says, free of the syntax it was written in. The compiler and the evaluator both read this and nothing else. */
+import type { Labels } from './labels.ts';
+
+export type Direction = 'egress' | 'ingress';
+export const DIRECTIONS = ['egress', 'ingress'] as const satisfies readonly Direction[];
+
+/** The object a rule comes from, e.g. CiliumNetworkPolicy/production/secure-app-access. */
+export interface PolicyRef {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** One rule of it; `rule` is its path under `spec`, e.g. `ingress[0]`. Written kind/namespace/name#rule. */
+export interface RuleRef extends PolicyRef {
+  readonly rule: string;
+}
+
+/** Labels that must all be there. Keys are prefixed: `k8s:app`, `any:app`, `reserved:host` (cilium.md §1.5). */
+export interface Selector {
+  readonly matchLabels: ReadonlyMap<string, string>;
+}
+
+/** Entities of v1 (Cilium's meaning). */
+export type Entity = 'all' | 'cluster' | 'host' | 'world';
+
+export type Peers =
+  | { readonly kind: 'any' }
+  /** An identity matches when a selector or an entity does. Both lists empty: nothing matches. */
+  | { readonly kind: 'selected'; readonly selectors: readonly Selector[]; readonly entities: readonly Entity[] };
+
+/** IP protocol numbers that a port rule can name. */
+export const PROTOCOLS = { ICMP: 1, TCP: 6, UDP: 17, ICMPv6: 58, SCTP: 132 } as const;
+
+/** `port` 0: every port of the protocol. Protocol ANY is written out by the parser: TCP, UDP and SCTP (Cilium). */
+export interface PortMatch {
+  readonly protocol: number;
+  readonly port: number;
+}
+
+export interface Rule {
+  readonly ref: RuleRef;
+  readonly direction: Direction;
+  readonly peers: Peers;
+  /** Empty: every protocol and port. */
+  readonly ports: readonly PortMatch[];
+  readonly verdict: 'allow' | 'deny';
+}
+
+export interface Policy {
+  readonly ref: PolicyRef;
+  /** Which endpoints it applies to; the namespace is part of the labels. */
+  readonly subject: Selector;
+  /** Directions in which it switches default deny on. */
+  readonly defaultDeny: { readonly [direction in Direction]: boolean };
+  readonly rules: readonly Rule[];
+  /** It was refused and stands for "nothing is allowed" (design: a new bad object fails closed). */
+  readonly refused: boolean;
+}
+
+/** Where a verdict comes from; a rule id in the kernel stands for one of these. */
+export type Origin =
+  | { readonly kind: 'rules'; readonly rules: readonly RuleRef[] }
+  | { readonly kind: 'default-deny'; readonly policies: readonly PolicyRef[] }
+  | { readonly kind: 'reserved'; readonly name: 'none' | 'local-host' | 'bypass' | 'not-synced' };
+
+/** An identity as selectors see it. */
+export interface IdentityLabels {
+  readonly id: number;
+  readonly labels: Labels;
+}
+
+export function formatPolicyRef(ref: PolicyRef): string {
+  return ref.namespace === '' ? `${ref.kind}/${ref.name}` : `${ref.kind}/${ref.namespace}/${ref.name}`;
+}
+
+export function formatRuleRef(ref: RuleRef): string {
+  return `${formatPolicyRef(ref)}#${ref.rule}`;
+}
