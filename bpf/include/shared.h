@@ -141,7 +141,8 @@ struct flow_key {
 	__u8 high[ADDRESS_BYTES];
 	__be16 low_port;
 	__be16 high_port;
-};
+	__u32 spare;
+} __attribute__((aligned(8))); /* copied and compared eight bytes at a time */
 
 enum flow_state {
 	FLOW_NEW = 1, /* nothing has come back yet */
@@ -203,7 +204,8 @@ struct fragment {
 	__u64 deadline_ns;
 	__be16 source_port;
 	__be16 destination_port;
-	__u32 spare;
+	__be16 policy_port;
+	__u16 spare;
 };
 
 /* quotas: new flows of one endpoint, a token bucket that refills by itself so that it needs no agent. */
@@ -227,7 +229,7 @@ enum hook {
 enum event_flag {
 	EVENT_ADOPTED = 1,
 	EVENT_BYPASSED = 2,
-	EVENT_REPLY = 4,   /* the packet travels from responder to initiator */
+	EVENT_REPLY = 4,   /* a drop: the packet was an answer in a flow that was known */
 	EVENT_INGRESS = 8, /* a drop: the ingress half decided; otherwise the egress half, or none */
 	EVENT_REVOKED = 16, /* a drop: the flow was allowed before the policy changed */
 	EVENT_RELATED = 32, /* an ICMP error about a flow */
@@ -243,8 +245,8 @@ struct event {
 	__u8 icmp_type;
 	__u8 icmp_code;
 	__u8 flags;
-	__u8 source[ADDRESS_BYTES];	 /* of the packet; at close: the initiator */
-	__u8 destination[ADDRESS_BYTES]; /* of the packet; at close: the responder */
+	__u8 source[ADDRESS_BYTES];	 /* new and close: the initiator; drop: of the packet */
+	__u8 destination[ADDRESS_BYTES]; /* new and close: the responder; drop: of the packet */
 	__be16 source_port;
 	__be16 destination_port;
 	__u32 source_identity;

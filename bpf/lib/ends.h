@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Who is at the two ends of a packet. */
+#pragma once
+#include "link.h"
+
+/* Values, no pointers: the verifier does not follow a pointer through an array that is indexed by a variable. */
+struct end {
+	__u32 identity;
+	__u32 ifindex; /* of a workload on this node; 0: the rest below means nothing */
+	__u32 egress_table;
+	__u32 ingress_table;
+	__u32 namespace_id;
+};
+
+static __always_inline void local_end(struct end *end, __u32 ifindex, const struct endpoint *endpoint)
+{
+	end->identity = endpoint->identity;
+	end->ifindex = ifindex;
+	end->egress_table = endpoint->egress_table;
+	end->ingress_table = endpoint->ingress_table;
+	end->namespace_id = endpoint->namespace_id;
+}
+
+static __always_inline struct ipcache_entry *find_identity(const void *address)
+{
+	struct prefix_key prefix = { .prefix_length = 160, .scope = config.values.scope };
+	struct address_key key = { .scope = config.values.scope };
+	struct ipcache_entry *entry;
+
+	copy_address(key.address, address);
+	entry = bpf_map_lookup_elem(&ipcache, &key);
+	if (entry)
+		return entry;
+	copy_address(prefix.address, address);
+	return bpf_map_lookup_elem(&ipcache_prefixes, &prefix);
+}
+
+/* An address nobody told us about is `world`; inside a pod range the table of ranges says `unmanaged`. */
+static __noinline int find_end(struct end *end, const void *address)
+{
+	struct address_key key = { .scope = config.values.scope };
+	struct endpoint_address *owner;
+	struct ipcache_entry *entry;
+
+	__builtin_memset(end, 0, sizeof(*end));
+	end->identity = IDENTITY_WORLD;
+	copy_address(key.address, address);
+	owner = bpf_map_lookup_elem(&endpoint_addresses, &key);
+	if (owner) {
+		__u32 ifindex = owner->ifindex;
+		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &ifindex);
+
+		if (endpoint) {
+			local_end(end, ifindex, endpoint);
+			return 0;
+		}
+	}
+	entry = find_identity(address);
+	if (entry) {
+		end->identity = entry->identity;
+		return entry->flags;
+	}
+	return 0;
+}
+
+/*
+ * Did a packet that claims to come from a workload of this node really come through its veth? A routed veth and a
+ * bridge port show as themselves; a bridge that routes shows as the bridge. 0 is this host itself, which is trusted.
+ */
+static __always_inline int came_from(struct __sk_buff *skb, __u32 ifindex)
+{
+	struct endpoint *endpoint;
+	__u32 ingress = skb->ingress_ifindex;
+
+	if (ingress == 0 || ingress == ifindex)
+		return 1;
+	endpoint = bpf_map_lookup_elem(&endpoints, &ifindex);
+	return endpoint && endpoint->master_ifindex == ingress;
+}

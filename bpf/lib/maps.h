@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Every table. Each entry file is compiled alone and linked with the others: weak definitions of one name become one. */
+#pragma once
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "../include/shared.h"
+
+/* Sizes are defaults; user space sets them before the load. LRU maps evict from per-CPU lists of 128 entries, so
+ * they must be far larger than 128 times the number of CPUs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct endpoint);
+} endpoints SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct address_key);
+	__type(value, struct endpoint_address);
+} endpoint_addresses SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_key);
+	__type(value, struct ipcache_entry);
+} ipcache SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix_key);
+	__type(value, struct ipcache_entry);
+} ipcache_prefixes SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct policy_key);
+	__type(value, struct policy_entry);
+} policy SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct policy_table);
+} policy_tables SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 524288);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct quota);
+} quotas SEC(".maps") __weak;
+
+/* Enforcement switched off: key 0 for all, else a namespace id. Read on the way to a refusal only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u32);
+} bypass SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} events SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTER_REASONS * 2);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STATISTIC_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} statistics SEC(".maps") __weak;
+
+/* A flow is built here: it does not fit on the 512-byte stack beside its packet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} scratch SEC(".maps") __weak;
+
+/* User space writes it before the load. The zero-length members put types that only programs use into the BTF. */
+struct config_variable {
+	struct config values;
+	struct {
+		struct event event[0];
+		struct counter counter[0];
+		enum layout layout[0];
+		enum reserved_identity identity[0];
+		enum reserved_rule rule[0];
+		enum verdict verdict[0];
+		enum match match[0];
+		enum endpoint_flag endpoint_flag[0];
+		enum ipcache_flag ipcache_flag[0];
+		enum flow_state flow_state[0];
+		enum flow_flag flow_flag[0];
+		enum event_kind event_kind[0];
+		enum hook hook[0];
+		enum event_flag event_flag[0];
+		enum statistic statistic[0];
+	} anchors[0];
+};
+const volatile struct config_variable config __weak = {};
