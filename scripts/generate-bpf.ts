@@ -21,7 +21,9 @@ interface BtfType {
 
 const root = new URL('../', import.meta.url);
 const object = new URL('bpf/build/sidestep.bpf.o', root).pathname;
-const { types } = JSON.parse(execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], { encoding: 'utf8' })) as { types: BtfType[] };
+const { types } = JSON.parse(execFileSync('bpftool', ['-j', 'btf', 'dump', 'file', object], { encoding: 'utf8' })) as {
+  types: BtfType[];
+};
 const byId = new Map(types.map((type) => [type.id, type]));
 
 function get(id: number | undefined): BtfType {
@@ -44,7 +46,11 @@ function bigEndian(id: number): boolean {
 }
 function sizeOf(id: number): number {
   const type = real(id);
-  return type.kind === 'PTR' ? 8 : type.kind === 'ARRAY' ? (type.nr_elems ?? 0) * sizeOf(type.type_id ?? 0) : (type.size ?? 0);
+  return type.kind === 'PTR'
+    ? 8
+    : type.kind === 'ARRAY'
+      ? (type.nr_elems ?? 0) * sizeOf(type.type_id ?? 0)
+      : (type.size ?? 0);
 }
 const camel = (name: string): string => name.replace(/_+([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 const pascal = (name: string): string => camel(`_${name}`);
@@ -59,14 +65,23 @@ function field(typeId: number, offset: string, value: string): Field {
   const type = real(typeId);
   if (type.kind === 'INT' || type.kind === 'ENUM') {
     const signed = type.encoding === 'SIGNED';
-    if (type.size === 1) return { type: 'number', read: `view.getUint8(${offset})`, write: `view.setUint8(${offset}, ${value})` };
+    if (type.size === 1)
+      return { type: 'number', read: `view.getUint8(${offset})`, write: `view.setUint8(${offset}, ${value})` };
     if (type.size === 8) {
       const kind = signed ? 'BigInt64' : 'BigUint64';
-      return { type: 'bigint', read: `view.get${kind}(${offset}, true)`, write: `view.set${kind}(${offset}, ${value}, true)` };
+      return {
+        type: 'bigint',
+        read: `view.get${kind}(${offset}, true)`,
+        write: `view.set${kind}(${offset}, ${value}, true)`,
+      };
     }
     const kind = `${signed ? 'Int' : 'Uint'}${(type.size ?? 0) * 8}`;
     const little = !bigEndian(typeId);
-    return { type: 'number', read: `view.get${kind}(${offset}, ${little})`, write: `view.set${kind}(${offset}, ${value}, ${little})` };
+    return {
+      type: 'number',
+      read: `view.get${kind}(${offset}, ${little})`,
+      write: `view.set${kind}(${offset}, ${value}, ${little})`,
+    };
   }
   if (type.kind === 'STRUCT') {
     structs.add(type.id);
@@ -76,10 +91,16 @@ function field(typeId: number, offset: string, value: string): Field {
   if (type.kind === 'ARRAY') {
     const element = real(type.type_id);
     if (element.kind === 'INT' && element.size === 1)
-      return { type: 'Uint8Array', read: `bytesAt(view, ${offset}, ${type.nr_elems})`, write: `setBytes(view, ${offset}, ${type.nr_elems}, ${value})` };
+      return {
+        type: 'Uint8Array',
+        read: `bytesAt(view, ${offset}, ${type.nr_elems})`,
+        write: `setBytes(view, ${offset}, ${type.nr_elems}, ${value})`,
+      };
     const count = type.nr_elems ?? 0;
     const size = sizeOf(type.type_id ?? 0);
-    const items = Array.from({ length: count }, (_, i) => field(type.type_id ?? 0, `${offset} + ${i * size}`, `${value}[${i}]`));
+    const items = Array.from({ length: count }, (_, i) =>
+      field(type.type_id ?? 0, `${offset} + ${i * size}`, `${value}[${i}]`),
+    );
     return {
       type: `readonly [${items.map((item) => item.type).join(', ')}]`,
       read: `[${items.map((item) => item.read).join(', ')}]`,
@@ -93,7 +114,8 @@ const structs = new Set<number>();
 const out: string[] = [];
 const maps: string[] = [];
 
-const section = (name: string): BtfType | undefined => types.find((type) => type.kind === 'DATASEC' && type.name === name);
+const section = (name: string): BtfType | undefined =>
+  types.find((type) => type.kind === 'DATASEC' && type.name === name);
 for (const variable of section('.maps')?.vars ?? []) {
   const definition = get(variable.type_id);
   const attributes: string[] = [];
@@ -121,7 +143,10 @@ while (done.size < structs.size) {
       .filter((member) => !/^(pad|spare)$/.test(member.name))
       .map((member) => {
         if (member.bitfield_size) throw new Error(`${type.name}.${member.name} is a bit field`);
-        return { name: camel(member.name), ...field(member.type_id, `offset + ${member.bits_offset / 8}`, `value.${camel(member.name)}`) };
+        return {
+          name: camel(member.name),
+          ...field(member.type_id, `offset + ${member.bits_offset / 8}`, `value.${camel(member.name)}`),
+        };
       });
     structText.push(
       `export interface ${name} {\n${fields.map((f) => `  readonly ${f.name}: ${f.type};`).join('\n')}\n}`,
@@ -136,7 +161,7 @@ while (done.size < structs.size) {
 }
 
 out.push(
-  "// Generated from the BTF of bpf/build/sidestep.bpf.o by scripts/generate-bpf.ts; do not edit.",
+  '// Generated from the BTF of bpf/build/sidestep.bpf.o by scripts/generate-bpf.ts; do not edit.',
   '// Integers are little endian but for ports; 64-bit ones are bigint; byte arrays are views into the buffer read.',
   '',
   'function bytesAt(view: DataView, offset: number, length: number): Uint8Array {',
@@ -150,15 +175,27 @@ out.push(
 );
 for (const type of types) {
   if (type.kind !== 'ENUM' || type.name === '(anon)' || !type.values) continue;
-  if (type.name === 'drop_reason' || !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic)/.test(type.name)) continue;
-  out.push(`export const ${pascal(type.name)} = {\n${type.values.map((v) => `  ${v.name}: ${v.val},`).join('\n')}\n} as const;`, '');
+  if (
+    type.name === 'drop_reason' ||
+    !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic)/.test(type.name)
+  )
+    continue;
+  out.push(
+    `export const ${pascal(type.name)} = {\n${type.values.map((v) => `  ${v.name}: ${v.val},`).join('\n')}\n} as const;`,
+    '',
+  );
 }
 out.push(...structText);
-out.push(`export const MAPS = {\n${maps.sort().join('\n')}\n} as const;`, 'export type MapName = keyof typeof MAPS;', '');
+out.push(
+  `export const MAPS = {\n${maps.sort().join('\n')}\n} as const;`,
+  'export type MapName = keyof typeof MAPS;',
+  '',
+);
 out.push('/** Variables of .rodata that user space sets before the load. */', 'export const RODATA = {');
 for (const variable of section('.rodata')?.vars ?? []) {
   const definition = get(variable.type_id);
-  if (definition.name === 'config') out.push(`  ${definition.name}: { offset: ${variable.offset}, size: ${variable.size} },`);
+  if (definition.name === 'config')
+    out.push(`  ${definition.name}: { offset: ${variable.offset}, size: ${variable.size} },`);
 }
 out.push('} as const;', '');
 writeFileSync(new URL('control-plane/generated/bpf.ts', root), out.join('\n'));

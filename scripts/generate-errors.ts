@@ -2,7 +2,14 @@
 import { writeFileSync } from 'node:fs';
 import { ERRORS } from '../control-plane/model/error-codes.ts';
 
-const lines = Object.entries(ERRORS).flatMap(([code, { text, hint }]) => [`## ${code}`, '', text, '', `*What to do:* ${hint}`, '']);
+const lines = Object.entries(ERRORS).flatMap(([code, { text, hint }]) => [
+  `## ${code}`,
+  '',
+  text,
+  '',
+  `*What to do:* ${hint}`,
+  '',
+]);
 writeFileSync(
   new URL('../docs/reference/errors.md', import.meta.url),
   [

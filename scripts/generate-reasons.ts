@@ -15,7 +15,8 @@ const Reason = z.strictObject({
 const root = new URL('../', import.meta.url);
 const reasons = z.array(Reason).parse(parse(readFileSync(new URL('bpf/reasons.yaml', root), 'utf8')));
 for (const key of ['number', 'name'] as const)
-  if (new Set(reasons.map((r) => r[key])).size !== reasons.length) throw new Error(`bpf/reasons.yaml: a ${key} stands twice`);
+  if (new Set(reasons.map((r) => r[key])).size !== reasons.length)
+    throw new Error(`bpf/reasons.yaml: a ${key} stands twice`);
 
 const notice = 'Generated from bpf/reasons.yaml by scripts/generate-reasons.ts; do not edit.';
 
@@ -34,7 +35,12 @@ writeFileSync(
     '/* Reasons that are counted and not reported one by one. */',
     'static inline __attribute__((always_inline)) int reason_is_silent(__u32 reason)',
     '{',
-    `\treturn ${reasons.filter((r) => !r.event).map((r) => `reason == REASON_${r.name}`).join(' || ') || '0'};`,
+    `\treturn ${
+      reasons
+        .filter((r) => !r.event)
+        .map((r) => `reason == REASON_${r.name}`)
+        .join(' || ') || '0'
+    };`,
     '}',
     '',
   ].join('\n'),

@@ -23,8 +23,17 @@ export interface KernelMap {
   /** Missing keys are not an error. @returns entries removed */
   deleteBatch(keys: Uint8Array, count: number): number;
   /** Every entry, laid end to end. A map that changes meanwhile may show an entry twice or not at all. */
-  dump(): { keys: Uint8Array; values: Uint8Array; count: number };
+  dump(): Chunk;
+  /** The same in pieces of at most about `size` entries, for tables too large to copy at once; other work may run between. */
+  chunks(size: number): Iterable<Chunk>;
   close(): void;
+}
+
+/** Entries laid end to end. */
+export interface Chunk {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
 }
 
 export interface TestRunResult {
@@ -40,7 +49,10 @@ export interface KernelProgram {
   readonly name: string;
   pin(path: string): void;
   /** BPF_PROG_TEST_RUN with a packet and the fields of struct __sk_buff that the kernel lets one set. */
-  testRun(packet: Uint8Array, options?: { repeat?: number; ifindex?: number; ingressIfindex?: number; mark?: number }): TestRunResult;
+  testRun(
+    packet: Uint8Array,
+    options?: { repeat?: number; ifindex?: number; ingressIfindex?: number; mark?: number },
+  ): TestRunResult;
   close(): void;
 }
 
@@ -141,7 +153,11 @@ export interface Kernel {
   /** Creates the clsact qdisc and the filter, or replaces the filter's program. */
   attachClsact(program: KernelProgram, ifindex: number, point: AttachPoint): void;
   detachClsact(ifindex: number, point: AttachPoint): void;
-  openRing(map: KernelMap, options: RingOptions, callback: (index: number, buffer: Uint8Array, count: number) => void): KernelRing;
+  openRing(
+    map: KernelMap,
+    options: RingOptions,
+    callback: (index: number, buffer: Uint8Array, count: number) => void,
+  ): KernelRing;
   /** Interfaces of the process's own namespace, or of the one at `netns` (looked at by a thread that enters it). */
   interfaces(netns?: string): readonly NetworkInterface[];
   /** Calls back, coalesced, when a link or address of the own namespace changes. */

@@ -27,7 +27,7 @@ export interface KernelEvent {
   readonly tcpFlags: number;
   readonly icmpType: number;
   readonly icmpCode: number;
-  /** Of the packet; at close the initiator is the source. 16 bytes each. */
+  /** Of a new or closed flow: initiator and responder; of a drop: those of the packet. 16 bytes each. */
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
   readonly sourcePort: number;

@@ -1,0 +1,62 @@
+# Sidestep. `make help` lists what there is.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test unit bpf-test e2e lint format check check-generated generate bench clean uninstall
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install all that demo and test need (root; a no-op the second time)
+	@scripts/deps.sh
+
+demo: deps ## Watch the kernel admit one workload, refuse another, and say why
+	@bin/sidestep demo
+
+test: deps ## Everything: types, lint, generated files, unit, property and end-to-end tests
+	@scripts/test.sh
+
+unit: ## Unit, golden and property tests that need no root
+	@vitest run --project unit
+
+bpf-test: ## The loaded programs against the evaluator, packet by packet (root)
+	@vitest run --project bpf
+
+e2e: ## Whole-system tests in network namespaces (root)
+	@vitest run --project e2e
+
+lint: ## Types, style and who may import whom; zero warnings
+	@tsc -p .
+	@biome check --error-on-warnings .
+
+format: ## Rewrite to the style
+	@biome check --write .
+
+generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF)
+	@node scripts/generate-reasons.ts
+	@$(MAKE) --no-print-directory -s -C bpf
+	@node scripts/generate-errors.ts
+	@node scripts/generate-bpf.ts
+
+check-generated: generate ## Fail if a committed generated file is not what the generators make
+	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference
+
+bench: deps ## Measure against the same topology without Sidestep; prints ratios
+	@node test/bench/main.ts
+
+dist/sidestep.mjs: $(SOURCES) scripts/bundle.ts package.json bpf/build/sidestep.bpf.o native/sidestep.node
+	@node scripts/bundle.ts
+
+bpf/build/sidestep.bpf.o: $(wildcard bpf/*.c bpf/lib/*.h bpf/include/*.h)
+	@$(MAKE) --no-print-directory -s -C bpf
+
+native/sidestep.node: $(wildcard native/src/*.rs) native/Cargo.toml native/Cargo.lock
+	@native/build.sh
+
+uninstall: ## Take the default instance off this machine
+	@bin/sidestep uninstall
+
+clean: ## Remove what was built (not node_modules)
+	rm -rf dist build bpf/build native/target native/sidestep.node

@@ -1,0 +1,313 @@
+/**
+ * Makes the kernel hold a Snapshot. The order within one change: tables, then addresses and identities, then endpoints
+ * (one write flips a whole policy), then the hooks of new workloads; what is gone is taken away last.
+ */
+import {
+  type Endpoint,
+  EndpointFlag,
+  encodeAddressKey,
+  encodeEndpoint,
+  encodeEndpointAddress,
+  encodeIpcacheEntry,
+  encodePrefixKey,
+  encodeQuota,
+  IpcacheFlag,
+  Layout,
+  ReservedIdentity,
+  readEndpoint,
+  readEndpointAddress,
+} from '../generated/bpf.ts';
+import { SidestepError } from '../model/error.ts';
+import type { Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import { Attachments } from './attachments.ts';
+import { namespaceId } from './bypass.ts';
+import type { EndpointPolicy, EndpointStatus } from './endpoint-status.ts';
+import { InterfaceFinder, mapped, type WorkloadInterface } from './interfaces.ts';
+import type { Kernel, KernelObject, NetworkInterface } from './kernel.ts';
+import { MirroredMap, WriteCounter } from './mirror.ts';
+import type { Pins } from './pins.ts';
+import { PolicyTables } from './policy-tables.ts';
+
+/** The only scope so far: one network per node. */
+const SCOPE = 0;
+/** Bits of {scope} in front of the address in ipcache_prefixes. */
+const SCOPE_BITS = 32;
+
+const keyOfIfindex = (ifindex: number): Uint8Array => {
+  const key = new Uint8Array(4);
+  new DataView(key.buffer).setUint32(0, ifindex, true);
+  return key;
+};
+const ifindexOf = (key: Uint8Array): number => new DataView(key.buffer, key.byteOffset).getUint32(0, true);
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+const name = (workload: WorkloadSpec): string => `${workload.namespace}/${workload.name}`;
+
+export interface ApplyResult {
+  /** Addresses whose owner or identity changed: flows about them must be forgotten. Hex. */
+  readonly changedAddresses: ReadonlySet<string>;
+  readonly writes: number;
+}
+
+export interface MapUse {
+  readonly name: string;
+  readonly entries: number;
+  readonly maxEntries: number;
+}
+
+interface Placed {
+  readonly workload: WorkloadSpec;
+  readonly at: WorkloadInterface;
+}
+
+export class Datapath {
+  readonly #kernel: Kernel;
+  readonly #finder: InterfaceFinder;
+  readonly #attachments: Attachments;
+  readonly #writes = new WriteCounter();
+  readonly #endpoints: MirroredMap;
+  readonly #addresses: MirroredMap;
+  readonly #ipcache: MirroredMap;
+  readonly #prefixes: MirroredMap;
+  readonly #policy: MirroredMap;
+  readonly #quotas: MirroredMap;
+  readonly #tables: PolicyTables;
+  readonly #quotaTokens: number;
+  #statuses: readonly EndpointStatus[] = [];
+  #failures = new Map<string, unknown>();
+
+  constructor(
+    kernel: Kernel,
+    object: KernelObject,
+    pins: Pins,
+    options: { readonly tcx: boolean; readonly flowQuota: number },
+  ) {
+    this.#kernel = kernel;
+    this.#finder = new InterfaceFinder(kernel);
+    this.#quotaTokens = options.flowQuota;
+    const mirror = (map: string): MirroredMap => new MirroredMap(object.map(map), this.#writes);
+    this.#endpoints = mirror('endpoints');
+    this.#addresses = mirror('endpoint_addresses');
+    this.#ipcache = mirror('ipcache');
+    this.#prefixes = mirror('ipcache_prefixes');
+    this.#policy = mirror('policy');
+    this.#quotas = mirror('quotas');
+    this.#tables = new PolicyTables(this.#policy, object.map('policy_tables'), (count) => this.#writes.add(count));
+    const programs = { fromWorkload: object.program('from_workload'), toWorkload: object.program('to_workload') };
+    this.#attachments = new Attachments(kernel, pins, programs, options.tcx, this.#endpoints.keys().map(ifindexOf));
+  }
+
+  get writes(): number {
+    return this.#writes.total;
+  }
+  get revision(): number {
+    return this.#tables.revision;
+  }
+  get endpoints(): readonly EndpointStatus[] {
+    return this.#statuses;
+  }
+  get maps(): readonly MapUse[] {
+    return [this.#endpoints, this.#addresses, this.#ipcache, this.#prefixes, this.#policy].map(
+      ({ name, size, maxEntries }) => ({
+        name,
+        entries: size,
+        maxEntries,
+      }),
+    );
+  }
+  /** Policy tables that could not be written, by key, with the error. */
+  get failures(): ReadonlyMap<string, unknown> {
+    return this.#failures;
+  }
+
+  /** Looks into every workload's namespace again at the next apply. */
+  refreshInterfaces(): void {
+    this.#finder.refresh();
+  }
+
+  /**
+   * Synchronous, so that no other change can come between. Never throws for one bad workload or a full table: its
+   * endpoint says what is wrong and everything else goes on.
+   */
+  apply(snapshot: Snapshot): ApplyResult {
+    const before = this.#writes.total;
+    const own = this.#kernel.interfaces();
+    const located = new Map<string, Placed | SidestepError>();
+    for (const workload of snapshot.workloads) located.set(name(workload), this.#locate(workload, own));
+    const placed = [...located.values()].filter((p): p is Placed => !(p instanceof SidestepError));
+
+    this.#failures = this.#tables.install(snapshot.tables);
+    const changed = new Set<string>();
+    const errors = new Map<string, SidestepError>();
+    this.#guard(errors, 'ipcache', () => this.#writeIdentities(snapshot, own, changed));
+    this.#guard(errors, 'endpoint_addresses', () => this.#writeAddresses(placed, changed));
+    for (const { workload, at } of placed) this.#guard(errors, name(workload), () => this.#writeEndpoint(workload, at));
+    this.#tables.forget(snapshot.tables);
+    this.#removeStale(new Set(placed.map(({ at }) => at.ifindex)), own);
+    this.#statuses = snapshot.workloads.map((workload) =>
+      this.#status(workload, located.get(name(workload)), snapshot, errors),
+    );
+    return { changedAddresses: changed, writes: this.#writes.total - before };
+  }
+
+  /** Some milliseconds after apply: takes away policy tables that no program reads any more. */
+  sweepTables(): void {
+    this.#tables.sweep();
+  }
+
+  #guard(errors: Map<string, SidestepError>, what: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof SidestepError)) throw error;
+      errors.set(what, error);
+    }
+  }
+
+  #locate(workload: WorkloadSpec, own: readonly NetworkInterface[]): Placed | SidestepError {
+    try {
+      return { workload, at: this.#finder.find(workload, own) };
+    } catch (error) {
+      if (error instanceof SidestepError) return error;
+      throw error;
+    }
+  }
+
+  #writeIdentities(snapshot: Snapshot, own: readonly NetworkInterface[], changed: Set<string>): void {
+    const entry = (identity: number, flags = 0): Uint8Array => encodeIpcacheEntry({ identity, node: 0, flags });
+    const hosts = new Map<string, { key: Uint8Array; value: Uint8Array }>();
+    for (const { addresses } of own)
+      for (const { address } of addresses) {
+        const key = encodeAddressKey({ scope: SCOPE, address: mapped(address) });
+        hosts.set(hex(key), { key, value: entry(ReservedIdentity.IDENTITY_HOST, IpcacheFlag.IPCACHE_NODE_ADDRESS) });
+      }
+    for (const { address, identity } of snapshot.addresses) {
+      const key = encodeAddressKey({ scope: SCOPE, address });
+      if (this.#ipcache.get(key) === undefined) changed.add(hex(address)); // it was world or unmanaged until now
+      hosts.set(hex(key), { key, value: entry(identity) });
+    }
+    for (const key of this.#ipcache.replace([...hosts.values()])) changed.add(hex(key.subarray(4)));
+    this.#prefixes.replace(
+      snapshot.prefixes.map(({ address, bits, identity }) => ({
+        key: encodePrefixKey({ prefixLength: SCOPE_BITS + bits, scope: SCOPE, address }),
+        value: entry(identity),
+      })),
+    );
+  }
+
+  #writeAddresses(placed: readonly Placed[], changed: Set<string>): void {
+    const wanted = placed.flatMap(({ workload, at }) =>
+      workload.addresses.map((address) => {
+        const key = encodeAddressKey({ scope: SCOPE, address });
+        const known = this.#addresses.get(key);
+        const previous = known && readEndpointAddress(new DataView(known.buffer, known.byteOffset));
+        const generation =
+          previous === undefined ? 1 : previous.ifindex === at.ifindex ? previous.generation : previous.generation + 1;
+        return { key, value: encodeEndpointAddress({ ifindex: at.ifindex, generation }) };
+      }),
+    );
+    for (const key of this.#addresses.replace(wanted)) changed.add(hex(key.subarray(4)));
+  }
+
+  #writeEndpoint(workload: WorkloadSpec, at: WorkloadInterface): void {
+    const key = keyOfIfindex(at.ifindex);
+    const known = this.#known(key);
+    if (this.#quotas.get(key) === undefined)
+      this.#quotas.set(key, encodeQuota({ refilledNs: this.#kernel.monotonicNs(), tokens: BigInt(this.#quotaTokens) }));
+    this.#endpoints.set(
+      key,
+      encodeEndpoint({
+        id: known?.id ?? this.#freeId(),
+        identity: workload.identity,
+        // A table that could not be written keeps its last content; one that never was there is the closed table.
+        egressTable: this.#tables.idOf(workload.tables.egress),
+        ingressTable: this.#tables.idOf(workload.tables.ingress),
+        namespaceId: namespaceId(workload.namespace),
+        masterIfindex: at.masterIfindex,
+        mac: at.mac,
+        flags: EndpointFlag.ENDPOINT_CHECK_MAC,
+        version: Layout.LAYOUT_VERSION,
+      }),
+    );
+    this.#attachments.attach(at.ifindex);
+  }
+
+  #known(key: Uint8Array): Endpoint | undefined {
+    const bytes = this.#endpoints.get(key);
+    return bytes && readEndpoint(new DataView(bytes.buffer, bytes.byteOffset));
+  }
+
+  #freeId(): number {
+    const used = new Set(this.#endpoints.keys().map((key) => this.#known(key)?.id));
+    let id = 1;
+    while (used.has(id)) id++;
+    return id;
+  }
+
+  /** Hooks first: an interface with our programs and no endpoint refuses everything. */
+  #removeStale(wanted: ReadonlySet<number>, own: readonly NetworkInterface[]): void {
+    const existing = new Set(own.map((i) => i.ifindex));
+    for (const ifindex of this.#attachments.ifindexes)
+      if (!wanted.has(ifindex)) this.#attachments.detach(ifindex, existing.has(ifindex));
+    const stale = this.#endpoints.keys().filter((key) => !wanted.has(ifindexOf(key)));
+    this.#endpoints.deleteAll(stale);
+    this.#quotas.deleteAll(this.#quotas.keys().filter((key) => !wanted.has(ifindexOf(key))));
+  }
+
+  #status(
+    workload: WorkloadSpec,
+    located: Placed | SidestepError | undefined,
+    snapshot: Snapshot,
+    errors: ReadonlyMap<string, SidestepError>,
+  ): EndpointStatus {
+    const policy = (key: string): EndpointPolicy => ({
+      enforcing: snapshot.tables.get(key)?.enforcing ?? true,
+      revision: this.#tables.revisionOf(key),
+    });
+    const at = located instanceof SidestepError ? undefined : located?.at;
+    const known = at && this.#known(keyOfIfindex(at.ifindex));
+    const attachment = at && this.#attachments.get(at.ifindex);
+    const trouble = located instanceof SidestepError ? located : this.#trouble(workload, at, errors);
+    return {
+      id: known?.id ?? 0,
+      namespace: workload.namespace,
+      pod: workload.name,
+      identity: workload.identity,
+      labels: workload.labels,
+      addresses: workload.addresses,
+      state: attachment === undefined ? 'waiting' : trouble ? 'degraded' : 'ready',
+      code: trouble?.code,
+      message: trouble?.message ?? '',
+      hint: trouble?.hint ?? '',
+      interface: at && attachment && { ifindex: at.ifindex, name: at.name, attach: attachment.kind },
+      egress: policy(workload.tables.egress),
+      ingress: policy(workload.tables.ingress),
+    };
+  }
+
+  #trouble(
+    workload: WorkloadSpec,
+    at: WorkloadInterface | undefined,
+    errors: ReadonlyMap<string, SidestepError>,
+  ): SidestepError | undefined {
+    const own = errors.get(name(workload)) ?? errors.get('endpoint_addresses') ?? errors.get('ipcache');
+    if (own || at === undefined) return own;
+    for (const key of Object.values(workload.tables)) {
+      const failure = this.#failures.get(key);
+      if (failure instanceof SidestepError) return failure;
+    }
+    const foreign = this.#attachments.foreignFirst(at.ifindex);
+    if (foreign.length > 0)
+      return new SidestepError(
+        'KERNEL_FEATURE_MISSING',
+        `another program runs before ours on ${at.name} (${foreign.join(', ')})`,
+        {
+          hint: 'What it lets pass or redirects, Sidestep does not see. See `bpftool net` for its owner.',
+        },
+      );
+    if (!this.#attachments.inForce(at.ifindex))
+      return new SidestepError('KERNEL_CALL_FAILED', `our programs are not attached to ${at.name} any more`, {
+        hint: 'Something detached them; restart the agent to attach again.',
+      });
+    return undefined;
+  }
+}

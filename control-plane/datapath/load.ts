@@ -1,0 +1,94 @@
+/** Puts our programs and tables into the kernel, or takes over those of an earlier agent. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { encodeConfig, MAPS, type MapName, RODATA } from '../generated/bpf.ts';
+import { SidestepError } from '../model/error.ts';
+import type { Kernel, KernelObject } from './kernel.ts';
+import type { Pins } from './pins.ts';
+
+/** Idle times in nanoseconds are Cilium's defaults (ct-global-tcp 8000 s, any 60 s, syn 60 s, fin 10 s). */
+const SECOND = 1_000_000_000n;
+/** All of a workload's quota comes back in this many seconds, answered or not. */
+const QUOTA_REFILL_SECONDS = 60n;
+
+export interface DatapathSizes {
+  readonly flows: number;
+  readonly policyEntries: number;
+  readonly ipcache: number;
+  readonly endpoints: number;
+  /** New flows a workload may hold open unanswered. */
+  readonly flowQuota: number;
+  /** Bytes, a power of two. */
+  readonly ringBytes: number;
+}
+
+export interface Loaded {
+  readonly object: KernelObject;
+  /** Tables of an earlier agent were found. */
+  readonly adopted: boolean;
+  /** Size options that could not be honoured because a table of another size is in use. */
+  readonly sizeConflicts: readonly { readonly map: MapName; readonly wanted: number; readonly actual: number }[];
+}
+
+/** Where the compiled programs are: beside the bundle, or in a checkout's build folder. @throws ADDON_MISSING */
+export function findObject(moduleFolder: string): string {
+  for (const path of [
+    join(moduleFolder, 'sidestep.bpf.o'),
+    join(moduleFolder, '..', 'sidestep.bpf.o'),
+    join(moduleFolder, '..', '..', 'bpf', 'build', 'sidestep.bpf.o'),
+  ])
+    if (existsSync(path)) return path;
+  throw new SidestepError('ADDON_MISSING', 'sidestep.bpf.o is not built');
+}
+
+export function loadDatapath(
+  kernel: Kernel,
+  objectPath: string,
+  pins: Pins | undefined,
+  sizes: DatapathSizes,
+  coarseClock: boolean,
+): Loaded {
+  const wanted: Partial<Record<MapName, number>> = {
+    endpoints: sizes.endpoints,
+    quotas: sizes.endpoints,
+    endpoint_addresses: sizes.endpoints * 4,
+    ipcache: sizes.ipcache,
+    policy: sizes.policyEntries,
+    flows: sizes.flows,
+    events: sizes.ringBytes,
+  };
+  const sizeConflicts: { map: MapName; wanted: number; actual: number }[] = [];
+  let adopted = false;
+  if (pins) {
+    mkdirSync(pins.maps, { recursive: true });
+    for (const name of Object.keys(MAPS) as MapName[]) {
+      const path = join(pins.maps, name);
+      if (!existsSync(path)) continue;
+      adopted = true;
+      const map = kernel.openMap(path);
+      const size = wanted[name] ?? MAPS[name].maxEntries;
+      if (map.maxEntries !== size) {
+        sizeConflicts.push({ map: name, wanted: size, actual: map.maxEntries });
+        wanted[name] = map.maxEntries;
+      }
+      map.close();
+    }
+  }
+  const config = encodeConfig({
+    scope: 0,
+    coarseClock: coarseClock ? 1 : 0,
+    quotaTokens: BigInt(sizes.flowQuota),
+    quotaIntervalNs: (QUOTA_REFILL_SECONDS * SECOND) / BigInt(sizes.flowQuota),
+    establishedNs: 8000n * SECOND,
+    openingNs: 60n * SECOND,
+    closingNs: 10n * SECOND,
+    datagramNs: 60n * SECOND,
+    fragmentNs: 30n * SECOND,
+  });
+  const object = kernel.loadObject(readFileSync(objectPath), {
+    ...(pins ? { pinDirectory: pins.maps } : {}),
+    rodata: [{ offset: RODATA.config.offset, data: config }],
+    maxEntries: wanted,
+  });
+  return { object, adopted, sizeConflicts };
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# All tests, in order of cost. Ends with one line: N passed, N failed[, N skipped].
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/node_modules/.bin:$PATH"
+
+passed=0 failed=0 skipped=0
+step() { # name, command...
+	local name=$1 start=$SECONDS
+	shift
+	if "$@"; then
+		passed=$((passed + 1))
+		echo "ok   $name ($((SECONDS - start)) s)"
+	else
+		failed=$((failed + 1))
+		echo "FAIL $name ($((SECONDS - start)) s)"
+	fi
+}
+suite() { # project
+	local report start=$SECONDS
+	report=$(mktemp)
+	vitest run --project "$1" --reporter=default --reporter=json --outputFile.json="$report"
+	local status=$?
+	read -r p f s < <(node -e '
+		const r = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
+		const broken = r.testResults.filter((t) => t.status === "failed" && t.assertionResults.every((a) => a.status !== "failed")).length;
+		console.log(r.numPassedTests, r.numFailedTests + broken, r.numPendingTests + r.numTodoTests);' "$report" 2>/dev/null || echo "0 1 0")
+	rm -f "$report"
+	[ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	echo "     $1: $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
+}
+
+step types tsc -p .
+step lint biome check --error-on-warnings .
+step "generated files are current" make --no-print-directory -s check-generated
+suite unit
+suite bpf
+suite e2e
+
+if [ "$skipped" -gt 0 ]; then
+	# A skip is allowed only when test/skips.txt names it.
+	allowed=$(grep -cv '^#\|^$' test/skips.txt 2>/dev/null || true)
+	[ "$skipped" -le "${allowed:-0}" ] || { echo "FAIL $skipped skipped, ${allowed:-0} listed in test/skips.txt"; failed=$((failed + 1)); }
+	echo "$passed passed, $failed failed, $skipped skipped"
+else
+	echo "$passed passed, $failed failed"
+fi
+[ "$failed" -eq 0 ]
