@@ -168,7 +168,7 @@ out.push(
   '  return new Uint8Array(view.buffer, view.byteOffset + offset, length);',
   '}',
   'function setBytes(view: DataView, offset: number, length: number, value: Uint8Array): void {',
-  '  if (value.length !== length) throw new RangeError(`expected ${length} bytes, got ${value.length}`);',
+  '  if (value.length !== length) throw new RangeError("expected " + length + " bytes, got " + value.length);',
   '  bytesAt(view, offset, length).set(value);',
   '}',
   '',

@@ -33,7 +33,7 @@ function keyOf(table: number, entry: TableEntry): Uint8Array {
   });
 }
 
-function valueOf(entry: TableEntry): Uint8Array {
+function contentOf(entry: TableEntry): Uint8Array {
   return encodePolicyEntry({
     rule: entry.rule,
     ruleset: 0,
@@ -125,12 +125,12 @@ export class PolicyTables {
     const added = before && additions(before.table, table);
     if (before && added) {
       if (added.length === 0 && before.table.defaultRule === table.defaultRule) return;
-      this.#entries.addAll(added.map((entry) => ({ key: keyOf(before.id, entry), value: valueOf(entry) })));
+      this.#entries.addAll(added.map((entry) => ({ key: keyOf(before.id, entry), value: contentOf(entry) })));
       this.#installed.set(table.key, { id: before.id, table, revision: this.#writeState(before.id, table) });
       return;
     }
     const id = this.#freeId();
-    this.#entries.addAll(table.entries.map((entry) => ({ key: keyOf(id, entry), value: valueOf(entry) })));
+    this.#entries.addAll(table.entries.map((entry) => ({ key: keyOf(id, entry), value: contentOf(entry) })));
     this.#used.add(id);
     this.#installed.set(table.key, { id, table, revision: this.#writeState(id, table) });
     if (before) this.#retired.push(before.id);

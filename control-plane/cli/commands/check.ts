@@ -1,0 +1,55 @@
+/** `sidestep check`: can this machine run it, and what is degraded here. */
+import { release } from 'node:os';
+import type { Command } from 'commander';
+import type { CheckResult } from '../../check/checks.ts';
+import type { Io } from '../io.ts';
+
+const GLYPHS = { ok: '√', warning: '‼', failed: '×' } as const;
+
+export function addCheckCommand(program: Command, io: Io): void {
+  program
+    .command('check')
+    .description('can this machine run Sidestep, and what is lost where it can only in part')
+    .option('--pre', 'before an installation (the same checks; the agent need not run)')
+    .option('-o, --output <format>', 'table or json', 'table')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  sidestep check --pre\n  sidestep check -o json | jq .ok\n\nExit: 0 fine, 1 it cannot run here, 79 it can, with something less.',
+    )
+    .action(async (options: { output: string }) => {
+      const [{ runChecks }, { openKernel }, { findObject }] = await Promise.all([
+        import('../../check/checks.ts'),
+        import('../../datapath/addon.ts'),
+        import('../../datapath/load.ts'),
+      ]);
+      const results = runChecks({
+        platform: process.platform,
+        release: release(),
+        uid: process.getuid?.() ?? -1,
+        nodeVersion: process.version,
+        openKernel,
+        findObject: () => findObject(import.meta.dirname),
+      });
+      const failed = results.some((r) => r.result === 'failed');
+      const warned = results.some((r) => r.result === 'warning');
+      io.out(options.output === 'json' ? `${JSON.stringify({ ok: !failed, checks: results })}\n` : table(results));
+      io.setExitCode(failed ? 1 : warned ? 79 : 0);
+    });
+}
+
+function table(results: readonly CheckResult[]): string {
+  const lines: string[] = [];
+  for (const category of ['machine', 'kernel', 'installation'] as const) {
+    lines.push(category, '-'.repeat(category.length));
+    for (const r of results.filter((one) => one.category === category)) {
+      lines.push(`${GLYPHS[r.result]} ${r.name}${r.detail ? ` (${r.detail})` : ''}`);
+      if (r.hint) lines.push(`    ${r.hint}`);
+    }
+    lines.push('');
+  }
+  const bad = results.filter((r) => r.result === 'failed').length;
+  lines.push(
+    bad === 0 ? 'Status: this machine can run Sidestep √' : `Status: ${bad} of ${results.length} checks failed ×`,
+  );
+  return `${lines.join('\n')}\n`;
+}

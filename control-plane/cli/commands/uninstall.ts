@@ -1,0 +1,46 @@
+/** `sidestep uninstall`: the node as before. */
+import { rmSync } from 'node:fs';
+import type { Command } from 'commander';
+import type { Io } from '../io.ts';
+
+interface Options {
+  readonly instance: string;
+  readonly bpffs: string;
+  readonly stateDir?: string;
+  readonly runDir?: string;
+  readonly output: string;
+}
+
+export function addUninstallCommand(program: Command, io: Io): void {
+  program
+    .command('uninstall')
+    .description('stop the agent of an instance and take everything of it out of the kernel')
+    .option('--instance <name>', 'instance of the agent', 'default')
+    .option('--bpffs <path>', 'bpf file system', '/sys/fs/bpf')
+    .option('--state-dir <path>', 'the state folder the agent was given (default /var/lib/sidestep/<instance>)')
+    .option('--run-dir <path>', 'the folder of its sockets (default /run/sidestep/<instance>)')
+    .option('-o, --output <format>', 'text or json', 'text')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  sidestep uninstall\n  sidestep uninstall --instance demo -o json\n\nRun it in the network namespace the agent ran in. Doing it twice is fine.',
+    )
+    .action(async (options: Options) => {
+      const [{ openKernel }, { pinsOf }, { uninstallDatapath }, { stopAgent }] = await Promise.all([
+        import('../../datapath/addon.ts'),
+        import('../../datapath/pins.ts'),
+        import('../../datapath/uninstall.ts'),
+        import('../../agent/stop.ts'),
+      ]);
+      const runDir = options.runDir ?? `/run/sidestep/${options.instance}`;
+      const stateDir = options.stateDir ?? `/var/lib/sidestep/${options.instance}`;
+      const stopped = await stopAgent(runDir);
+      const removed = uninstallDatapath(openKernel(), pinsOf(options.bpffs, options.instance));
+      rmSync(runDir, { recursive: true, force: true });
+      rmSync(stateDir, { recursive: true, force: true });
+      io.out(
+        options.output === 'json'
+          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, ...removed })}\n`
+          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
+      );
+    });
+}

@@ -1,0 +1,93 @@
+/** The raw addon, as native/src exports it. Only control-plane/datapath/addon.ts uses it. */
+export interface MapInfo {
+  name: string;
+  kind: string;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+}
+export interface MapChunk {
+  keys: Buffer;
+  values: Buffer;
+  count: number;
+  cursor?: Buffer;
+}
+export declare class BpfMap {
+  static open(path: string): BpfMap;
+  get info(): MapInfo;
+  lookup(key: Uint8Array): Buffer | null;
+  update(key: Uint8Array, value: Uint8Array, flags: number): void;
+  delete(key: Uint8Array): boolean;
+  /** [written, errno] */
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): number[];
+  deleteBatch(keys: Uint8Array, count: number): number;
+  chunk(cursor: Uint8Array | undefined, size: number): MapChunk;
+}
+export declare class BpfProgram {
+  static open(path: string): BpfProgram;
+  get id(): number;
+  get name(): string;
+  pin(path: string): void;
+  testRun(packet: Uint8Array, repeat: number, ifindex: number, ingressIfindex: number, mark: number): { returnValue: number; packet: Buffer; durationNs: number };
+}
+export declare class BpfObject {
+  static load(
+    bytes: Uint8Array,
+    pinDirectory: string | undefined,
+    rodata: { offset: number; data: Uint8Array }[],
+    sizes: { name: string; maxEntries: number }[],
+  ): BpfObject;
+  get mapNames(): string[];
+  get programNames(): string[];
+  map(name: string): BpfMap;
+  program(name: string): BpfProgram;
+}
+export declare class BpfLink {
+  static open(path: string): BpfLink;
+  static attachTcx(program: BpfProgram, ifindex: number, ingress: boolean): BpfLink;
+  info(): { id: number; programId: number; ifindex: number };
+  pin(path: string): void;
+  update(program: BpfProgram): void;
+  detach(): void;
+}
+export declare class BpfRing {
+  static open(map: BpfMap, recordSize: number, buffers: Uint8Array[], callback: (index: number, count: number) => void): BpfRing;
+  credit(index: number): void;
+  get delivered(): bigint;
+  close(): void;
+}
+export declare class InterfaceWatch {
+  static open(callback: () => void): InterfaceWatch;
+  close(): void;
+}
+export interface Interface {
+  ifindex: number;
+  name: string;
+  kind: string;
+  mac: Buffer;
+  peerIfindex: number;
+  masterIfindex: number;
+  up: boolean;
+  mtu: number;
+  addresses: { address: Buffer; prefixLength: number }[];
+}
+export interface Features {
+  bpf: boolean;
+  tcx: boolean;
+  clsact: boolean;
+  ringBuffer: boolean;
+  lpmTrie: boolean;
+  lruHash: boolean;
+  coarseClock: boolean;
+}
+export declare function tcxPrograms(ifindex: number, ingress: boolean): number[];
+export declare function attachClsact(program: BpfProgram, ifindex: number, ingress: boolean): void;
+export declare function detachClsact(ifindex: number, ingress: boolean): void;
+export declare function interfaces(netns?: string): Interface[];
+export declare function netnsId(netns?: string): bigint;
+export declare function possibleCpus(): number;
+export declare function monotonicNs(): bigint;
+export declare function isBpffs(path: string): boolean;
+export declare function mountBpffs(path: string): void;
+export declare function unmount(path: string): void;
+export declare function features(): Features;
