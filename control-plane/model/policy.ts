@@ -44,7 +44,6 @@ export interface Rule {
   readonly peers: Peers;
   /** Empty: every protocol and port. */
   readonly ports: readonly PortMatch[];
-  readonly verdict: 'allow' | 'deny';
 }
 
 export interface Policy {

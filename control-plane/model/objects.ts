@@ -1,0 +1,51 @@
+/** Kubernetes objects as we keep them: only what is read, converted at the edge. */
+import type { Policy, PolicyRef } from './policy.ts';
+import type { Issue } from './snapshot.ts';
+
+export interface NamespaceObject {
+  readonly name: string;
+  readonly labels: ReadonlyMap<string, string>;
+}
+
+export interface PodObject {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly serviceAccount: string;
+  /** '' where the manifest names none: it is on whatever node reads it. */
+  readonly nodeName: string;
+  readonly hostNetwork: boolean;
+  /** Absolute path, or '' without the annotation. */
+  readonly netns: string;
+  /** 16 bytes each. */
+  readonly addresses: readonly Uint8Array[];
+  readonly origin: string;
+}
+
+export interface NodeObject {
+  readonly name: string;
+  readonly podRanges: readonly { readonly address: Uint8Array; readonly bits: number }[];
+  readonly addresses: readonly Uint8Array[];
+}
+
+/** A policy object as it counts now. */
+export interface PolicyObject {
+  readonly ref: PolicyRef;
+  readonly origin: string;
+  /** last-good: an earlier version is in force. refused: it denies what it selects, or nothing of it is enforced. */
+  readonly state: 'accepted' | 'last-good' | 'refused';
+  /** undefined: nothing of it is enforced. */
+  readonly policy: Policy | undefined;
+  readonly issues: readonly Issue[];
+}
+
+/** Everything a source knows at one moment. */
+export interface ObjectSet {
+  readonly namespaces: readonly NamespaceObject[];
+  readonly pods: readonly PodObject[];
+  readonly nodes: readonly NodeObject[];
+  readonly policies: readonly PolicyObject[];
+  /** What is wrong, policies' own issues included. */
+  readonly issues: readonly Issue[];
+}
