@@ -1,10 +1,18 @@
 /**
  * CiliumNetworkPolicy (cilium.io/v2) -> our rules. Strict: what we do not do is refused by path, never ignored.
- * Semantics of fields: docs.cilium.io, security/policy; known fields of its CRD that we lack stand in UNSUPPORTED.
+ * Semantics of fields: docs.cilium.io, security/policy; the fields it may have stand in policy-fields.ts.
  */
 
 import type { ErrorCode } from '../model/error.ts';
-import { bareKey, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX, selectorKey } from '../model/labels.ts';
+import {
+  bareKey,
+  isIdentityLabel,
+  isLabelValue,
+  NAMESPACE_KEY,
+  NAMESPACE_LABELS_PREFIX,
+  selectorKey,
+  sourceOf,
+} from '../model/labels.ts';
 import {
   type Direction,
   type Entity,
@@ -17,7 +25,8 @@ import {
   type Selector,
 } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { formatPath, isRecord, issue, type Manifest, type Path } from './document.ts';
+import { formatPath, isRecord, issue, type Manifest, nameProblems, type Path } from './document.ts';
+import { type Place, wrongFields } from './policy-fields.ts';
 
 export const CILIUM_POLICY = { apiVersion: 'cilium.io/v2', kind: 'CiliumNetworkPolicy' } as const;
 
@@ -38,38 +47,6 @@ const LATER_ENTITIES = [
 const LATER_PROTOCOLS = ['SCTP', 'ICMP', 'ICMPV6', 'VRRP', 'IGMP', 'GRE', 'IPIP', 'IPV6', 'ESP', 'AH'];
 /** Cilium's own bound. */
 const MAX_PORTS = 40;
-
-/** Fields by place: what we read, and what exists in Cilium and is refused as not supported. */
-const FIELDS = {
-  object: { known: ['apiVersion', 'kind', 'metadata', 'spec', 'specs', 'status'], later: [] },
-  spec: {
-    known: ['endpointSelector', 'ingress', 'egress', 'description'],
-    later: ['nodeSelector', 'ingressDeny', 'egressDeny', 'enableDefaultDeny', 'labels', 'log'],
-  },
-  selector: { known: ['matchLabels'], later: ['matchExpressions'] },
-  ingress: {
-    known: ['fromEndpoints', 'fromEntities', 'toPorts'],
-    later: ['fromCIDR', 'fromCIDRSet', 'fromRequires', 'fromGroups', 'fromNodes', 'icmps', 'authentication'],
-  },
-  egress: {
-    known: ['toEndpoints', 'toEntities', 'toPorts'],
-    later: [
-      'toCIDR',
-      'toCIDRSet',
-      'toRequires',
-      'toServices',
-      'toGroups',
-      'toNodes',
-      'toFQDNs',
-      'icmps',
-      'authentication',
-    ],
-  },
-  portRule: { known: ['ports'], later: ['terminatingTLS', 'originatingTLS', 'serverNames', 'listener', 'rules'] },
-  port: { known: ['port', 'protocol'], later: ['endPort'] },
-} as const;
-
-type Place = keyof typeof FIELDS;
 
 export interface ParsedPolicy {
   readonly ref: PolicyRef;
@@ -97,7 +74,13 @@ class PolicyParser {
   parse(): ParsedPolicy {
     const { value } = this.#manifest;
     this.#fields(value, 'object', []);
-    if (this.#manifest.name === '') this.#refuse('FIELD_REQUIRED', ['metadata', 'name'], 'is required');
+    if (this.#manifest.apiVersion !== CILIUM_POLICY.apiVersion)
+      this.#refuse(
+        'FIELD_INVALID',
+        ['apiVersion'],
+        `${JSON.stringify(value['apiVersion'])} must be ${CILIUM_POLICY.apiVersion}`,
+      );
+    for (const { path, code, message } of nameProblems(this.#manifest)) this.#refuse(code, path, message);
     const specs = this.#specs(value);
     if (specs.length === 0 && this.#issues.length === 0)
       this.#refuse('POLICY_EMPTY', ['spec'], 'the policy has neither spec nor specs');
@@ -126,13 +109,7 @@ class PolicyParser {
   }
 
   #fields(value: Record<string, unknown>, place: Place, path: Path): void {
-    const known: readonly string[] = FIELDS[place].known;
-    const later: readonly string[] = FIELDS[place].later;
-    for (const field of Object.keys(value)) {
-      if (known.includes(field)) continue;
-      if (later.includes(field)) this.#refuse('FIELD_NOT_SUPPORTED', [...path, field], 'not supported');
-      else this.#refuse('FIELD_UNKNOWN', [...path, field], `unknown field${suggestion(field, [...known, ...later])}`);
-    }
+    for (const { field, code, message } of wrongFields(value, place)) this.#refuse(code, [...path, field], message);
   }
 
   #list(value: unknown, path: Path): readonly unknown[] {
@@ -205,9 +182,9 @@ class PolicyParser {
       this.#refuse('FIELD_INVALID', path, 'must be a mapping');
       return undefined;
     }
-    this.#fields(value, 'selector', path);
     // A selector that we cannot read whole selects something else than what it says.
-    if ('matchExpressions' in value) return undefined;
+    const before = this.#issues.length;
+    this.#fields(value, 'selector', path);
     const labels = new Map<string, string>();
     const matchLabels = value['matchLabels'] ?? {};
     if (!isRecord(matchLabels)) {
@@ -215,13 +192,25 @@ class PolicyParser {
       return undefined;
     }
     for (const [key, text] of Object.entries(matchLabels)) {
-      if (typeof text !== 'string') {
-        this.#refuse('FIELD_INVALID', [...path, 'matchLabels', key], 'must be a string (quote it)');
-        return undefined;
-      }
-      labels.set(selectorKey(key), text);
+      const at = [...path, 'matchLabels', key];
+      if (labels.has(selectorKey(key))) this.#refuse('FIELD_INVALID', at, 'stands twice');
+      else if (this.#label(key, text, at)) labels.set(selectorKey(key), String(text));
     }
-    return labels;
+    return this.#issues.length === before ? labels : undefined;
+  }
+
+  #label(key: string, value: unknown, path: Path): boolean {
+    const source = sourceOf(key);
+    if (source === 'later') this.#refuse('FIELD_NOT_SUPPORTED', path, 'labels of this source are not supported');
+    else if (source === 'unknown') this.#refuse('FIELD_INVALID', path, 'unknown source (any, k8s, reserved, unspec)');
+    else if (bareKey(key) === '') this.#refuse('FIELD_INVALID', path, 'a label needs a key');
+    else if (!isIdentityLabel(bareKey(key)))
+      this.#refuse('FIELD_NOT_SUPPORTED', path, 'differs from replica to replica and is not part of an identity');
+    else if (typeof value !== 'string') this.#refuse('FIELD_INVALID', path, 'must be a string (quote it)');
+    else if (!isLabelValue(value))
+      this.#refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a value that a label can have`);
+    else return true;
+    return false;
   }
 
   #rule(value: unknown, direction: Direction, path: Path, specPath: Path): Rule[] {
@@ -230,10 +219,10 @@ class PolicyParser {
       return [];
     }
     this.#fields(value, direction, path);
-    // `- {}` switches default deny on and allows nothing.
-    if (Object.keys(value).length === 0) return [];
     const peers = this.#peers(value, direction, path);
     const ports = this.#ports(value['toPorts'], [...path, 'toPorts']);
+    // `- {}` switches default deny on and allows nothing; so does a rule whose only field is an empty list of ports.
+    if (peers?.kind === 'any' && ports?.length === 0) return [];
     // `rule` is the path below `spec`; below `specs` it keeps the index.
     const rule = formatPath(specPath.length === 1 ? path.slice(1) : path);
     return peers && ports ? [{ ref: { ...this.#ref, rule }, direction, peers, ports }] : [];
@@ -249,7 +238,7 @@ class PolicyParser {
       this.#refuse(
         'FIELD_INVALID',
         path,
-        `combining ${endpointsField} and ${entitiesField} in one rule is not supported; write two rules`,
+        `combining ${endpointsField} and ${entitiesField} is not supported; write two rules`,
       );
       return undefined;
     }
@@ -344,24 +333,4 @@ class PolicyParser {
     this.#refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a protocol (TCP, UDP, ANY)`);
     return [];
   }
-}
-
-/** ", did you mean …" for a field one or two letters away. */
-function suggestion(field: string, fields: readonly string[]): string {
-  const near = fields.find((candidate) => distance(candidate.toLowerCase(), field.toLowerCase()) <= 2);
-  return near === undefined ? '' : `, did you mean ${near}?`;
-}
-
-/** Levenshtein. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(
-        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -1,9 +1,10 @@
 /** Namespace, Pod and Node: only what we read of them is looked at, the rest is Kubernetes' business. */
 import { parseAddress, parsePrefix } from '../model/address.ts';
-import { SidestepError } from '../model/error.ts';
+import { type ErrorCode, SidestepError } from '../model/error.ts';
+import { isLabelKey, isLabelValue } from '../model/labels.ts';
 import type { NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { formatPath, isRecord, issue, type Manifest, type Path } from './document.ts';
+import { formatPath, isRecord, issue, type Manifest, nameProblems, type Path } from './document.ts';
 
 export const NETNS_ANNOTATION = 'sidestep.dev/netns';
 const NETNS_FOLDER = '/run/netns';
@@ -17,6 +18,7 @@ class Reader {
   constructor(manifest: Manifest) {
     this.#manifest = manifest;
     this.#object = [manifest.kind, manifest.namespace, manifest.name].filter((part) => part !== '').join('/');
+    for (const { path, code, message } of nameProblems(manifest)) this.refuse(path, message, code);
   }
 
   at(path: Path): unknown {
@@ -26,7 +28,7 @@ class Reader {
     return value;
   }
 
-  refuse(path: Path, message: string, code: 'FIELD_INVALID' | 'FIELD_REQUIRED' = 'FIELD_INVALID'): void {
+  refuse(path: Path, message: string, code: ErrorCode = 'FIELD_INVALID'): void {
     const where = formatPath(path);
     this.issues.push(issue(code, where, `${where}: ${message}`, this.#manifest.originOf(path), this.#object));
   }
@@ -54,6 +56,16 @@ class Reader {
     return new Map(entries);
   }
 
+  /** metadata.labels. Kubernetes' syntax is checked because identities are told apart by the text of their labels. */
+  labels(): ReadonlyMap<string, string> {
+    const path = ['metadata', 'labels'];
+    const labels = this.strings(path);
+    for (const [key, value] of labels)
+      if (!isLabelKey(key) || !isLabelValue(value))
+        this.refuse([...path, key], `${JSON.stringify(value)} is not a label that Kubernetes would take`);
+    return labels;
+  }
+
   list(path: Path): readonly unknown[] {
     const value = this.at(path);
     if (value === undefined || value === null) return [];
@@ -75,6 +87,7 @@ class Reader {
 }
 
 export interface Parsed<T> {
+  /** undefined: something is wrong with it. */
   readonly object: T | undefined;
   readonly issues: readonly Issue[];
 }
@@ -83,19 +96,13 @@ function finish<T>(reader: Reader, object: T): Parsed<T> {
   return { object: reader.issues.length === 0 ? object : undefined, issues: reader.issues };
 }
 
-function requireName(reader: Reader): void {
-  if (reader.text(['metadata', 'name']) === '') reader.refuse(['metadata', 'name'], 'is required', 'FIELD_REQUIRED');
-}
-
 export function parseNamespace(manifest: Manifest): Parsed<NamespaceObject> {
   const reader = new Reader(manifest);
-  requireName(reader);
-  return finish(reader, { name: manifest.name, labels: reader.strings(['metadata', 'labels']) });
+  return finish(reader, { name: manifest.name, labels: reader.labels() });
 }
 
 export function parsePod(manifest: Manifest): Parsed<PodObject> {
   const reader = new Reader(manifest);
-  requireName(reader);
   const namespace = manifest.namespace || 'default';
   const netns = reader.strings(['metadata', 'annotations']).get(NETNS_ANNOTATION) ?? '';
   if (netns.includes('..') || (netns.includes('/') && !netns.startsWith('/')))
@@ -105,7 +112,7 @@ export function parsePod(manifest: Manifest): Parsed<PodObject> {
     namespace,
     name: manifest.name,
     uid: reader.text(['metadata', 'uid']) || `${namespace}/${manifest.name}`,
-    labels: reader.strings(['metadata', 'labels']),
+    labels: reader.labels(),
     serviceAccount: reader.text(['spec', 'serviceAccountName']) || 'default',
     nodeName: reader.text(['spec', 'nodeName']),
     hostNetwork: reader.at(['spec', 'hostNetwork']) === true,
@@ -126,7 +133,6 @@ function podAddresses(reader: Reader): Uint8Array[] {
 
 export function parseNode(manifest: Manifest): Parsed<NodeObject> {
   const reader = new Reader(manifest);
-  requireName(reader);
   const ranges = reader.list(['spec', 'podCIDRs']).map((_, i) => reader.parsed(['spec', 'podCIDRs', i], parsePrefix));
   if (ranges.length === 0 && reader.text(['spec', 'podCIDR']) !== '')
     ranges.push(reader.parsed(['spec', 'podCIDR'], parsePrefix));

@@ -2,17 +2,23 @@
 import type { NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
 import { CILIUM_POLICY, type ParsedPolicy, parseCiliumPolicy } from './cilium-policy.ts';
-import { type Parsed, parseNamespace, parseNode, parsePod } from './core-objects.ts';
+import { parseNamespace, parseNode, parsePod } from './core-objects.ts';
 import { issue, type Manifest, readDocuments } from './document.ts';
 
+interface Head<K extends string> {
+  readonly kind: K;
+  /** kind/namespace/name: the same object has the same key in every file. */
+  readonly key: string;
+  readonly origin: string;
+}
+/** `object` is undefined where something is wrong with it; of a policy the issues say so. */
 export type ApiObject =
-  | { readonly kind: 'Namespace'; readonly key: string; readonly origin: string; readonly object: NamespaceObject }
-  | { readonly kind: 'Pod'; readonly key: string; readonly origin: string; readonly object: PodObject }
-  | { readonly kind: 'Node'; readonly key: string; readonly origin: string; readonly object: NodeObject }
-  | { readonly kind: 'Policy'; readonly key: string; readonly origin: string; readonly object: ParsedPolicy };
+  | (Head<'Namespace'> & { readonly object: NamespaceObject | undefined })
+  | (Head<'Pod'> & { readonly object: PodObject | undefined })
+  | (Head<'Node'> & { readonly object: NodeObject | undefined })
+  | (Head<'Policy'> & { readonly object: ParsedPolicy });
 
 export interface ParsedFile {
-  readonly file: string;
   /** false: not YAML; what it held before stays in force. */
   readonly readable: boolean;
   readonly objects: readonly ApiObject[];
@@ -20,37 +26,33 @@ export interface ParsedFile {
   readonly issues: readonly Issue[];
 }
 
+/**
+ * @param text YAML with any number of documents, or JSON
+ * @param file its path, for messages
+ */
 export function parseManifests(text: string, file: string): ParsedFile {
   const { manifests, issues, readable } = readDocuments(text, file);
-  const objects: ApiObject[] = [];
   const found: Issue[] = [...issues];
-  for (const manifest of manifests) {
-    const object = parseManifest(manifest, found);
-    if (object) objects.push(object);
-  }
-  return { file, readable, objects, issues: found };
+  const objects = manifests.flatMap((manifest) => parseManifest(manifest, found) ?? []);
+  return { readable, objects, issues: found };
 }
 
 function parseManifest(manifest: Manifest, issues: Issue[]): ApiObject | undefined {
   const { kind, apiVersion, origin } = manifest;
-  const key = `${kind}/${manifest.namespace || (kind === 'Namespace' || kind === 'Node' ? '' : 'default')}/${manifest.name}`;
-  if (kind === CILIUM_POLICY.kind && apiVersion === CILIUM_POLICY.apiVersion)
-    return { kind: 'Policy', key, origin, object: parseCiliumPolicy(manifest) };
+  const namespace = manifest.namespace || (kind === 'Namespace' || kind === 'Node' ? '' : 'default');
+  const key = `${kind}/${namespace}/${manifest.name}`;
+  // With another apiVersion it still is the policy of that name, and a bad one: it must not just vanish.
+  if (kind === CILIUM_POLICY.kind) return { kind: 'Policy', key, origin, object: parseCiliumPolicy(manifest) };
+  const collect = <T>(parsed: { object: T; issues: readonly Issue[] }): T => {
+    issues.push(...parsed.issues);
+    return parsed.object;
+  };
   if (apiVersion === 'v1') {
-    if (kind === 'Namespace') return keep({ kind, key, origin }, parseNamespace(manifest), issues);
-    if (kind === 'Pod') return keep({ kind, key, origin }, parsePod(manifest), issues);
-    if (kind === 'Node') return keep({ kind, key, origin }, parseNode(manifest), issues);
+    if (kind === 'Namespace') return { kind, key, origin, object: collect(parseNamespace(manifest)) };
+    if (kind === 'Pod') return { kind, key, origin, object: collect(parsePod(manifest)) };
+    if (kind === 'Node') return { kind, key, origin, object: collect(parseNode(manifest)) };
   }
   const what = kind === '' ? 'an object without kind' : `${apiVersion || '(no apiVersion)'} ${kind}`;
   issues.push(issue('OBJECT_UNKNOWN_KIND', 'kind', `${what} is not one that Sidestep reads`, origin, key));
   return undefined;
-}
-
-function keep<K extends 'Namespace' | 'Pod' | 'Node', T>(
-  head: { kind: K; key: string; origin: string },
-  parsed: Parsed<T>,
-  issues: Issue[],
-): ApiObject | undefined {
-  issues.push(...parsed.issues);
-  return parsed.object === undefined ? undefined : ({ ...head, object: parsed.object } as ApiObject);
 }

@@ -3,7 +3,16 @@
  * other change builds a table under a new id, and the endpoints are flipped to it with one write each. The old table is
  * taken away later, when no program can still be reading it.
  */
-import { encodePolicyEntry, encodePolicyKey, encodePolicyTable, readPolicyTable, Verdict } from '../generated/bpf.ts';
+import {
+  encodePolicyEntry,
+  encodePolicyKey,
+  encodePolicyTable,
+  POLICY_ENTRY_SIZE,
+  POLICY_TABLE_SIZE,
+  readPolicyEntry,
+  readPolicyTable,
+  Verdict,
+} from '../generated/bpf.ts';
 import type { PolicyTable, TableEntry } from '../model/snapshot.ts';
 import type { KernelMap } from './kernel.ts';
 import type { MirroredMap } from './mirror.ts';
@@ -174,4 +183,18 @@ export class PolicyTables {
       this.#used.delete(id);
     }
   }
+}
+
+/** The highest rule id that the kernel's tables hold: ids at or below it may still be in flows. */
+export function highestRule(object: { map(name: string): KernelMap }): number {
+  let highest = 0;
+  const entries = object.map('policy').dump();
+  const entryView = new DataView(entries.values.buffer, entries.values.byteOffset, entries.values.byteLength);
+  for (let i = 0; i < entries.count; i++)
+    highest = Math.max(highest, readPolicyEntry(entryView, i * POLICY_ENTRY_SIZE).rule);
+  const states = object.map('policy_tables').dump();
+  const stateView = new DataView(states.values.buffer, states.values.byteOffset, states.values.byteLength);
+  for (let i = 0; i < states.count; i++)
+    highest = Math.max(highest, readPolicyTable(stateView, i * POLICY_TABLE_SIZE).defaultRule);
+  return highest;
 }

@@ -2,23 +2,19 @@
  * Numbers that stand for texts: identities for label sets, rule ids for origins. They survive restarts, because flows
  * in the kernel carry them: the file is written before anybody sees a new number.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { z } from 'zod';
 import { SidestepError } from '../model/error.ts';
-import type { Origin } from '../model/policy.ts';
+import { formatPolicyRef, formatRuleRef, type Origin } from '../model/policy.ts';
+import type { Issue } from '../model/snapshot.ts';
+import { moveAside, readNumbers, type StoredNumbers, writeNumbers } from './store.ts';
 
 /** Cilium's range of allocated identities. */
 const FIRST_IDENTITY = 256;
 const LAST_IDENTITY = 65535;
+const IDENTITIES = LAST_IDENTITY - FIRST_IDENTITY + 1;
+/** Above this share numbers of label sets that no pod has are given back. */
+const CROWDED = 0.75;
 /** RULE_FIRST in bpf/include/shared.h. */
 const FIRST_RULE = 16;
-
-const Stored = z.object({
-  version: z.literal(1),
-  identities: z.array(z.tuple([z.int(), z.string()])),
-  rules: z.array(z.tuple([z.int(), z.string()])),
-});
 
 export const RESERVED_ORIGINS: ReadonlyMap<number, Origin> = new Map([
   [0, { kind: 'reserved', name: 'none' }],
@@ -30,16 +26,17 @@ export const RESERVED_ORIGINS: ReadonlyMap<number, Origin> = new Map([
 export class Numbers {
   readonly #path: string | undefined;
   readonly #identities = new Map<string, number>();
-  readonly #identityOwners = new Map<number, string>();
+  readonly #owners = new Map<number, string>();
   readonly #rules = new Map<string, number>();
   readonly #origins = new Map<number, Origin>(RESERVED_ORIGINS);
   #nextRule = FIRST_RULE;
   #dirty = false;
+  #problem: Issue | undefined;
 
   /**
    * @param path where they are kept; undefined: nowhere (offline commands, tests)
    * @param ruleFloor rule ids below it may still be in the kernel and are not given out
-   * @throws INPUT_INVALID when the file is there and cannot be read
+   * @throws STATE_UNUSABLE when a file that cannot be used cannot be moved aside either
    */
   constructor(path: string | undefined, ruleFloor = 0) {
     this.#path = path;
@@ -51,24 +48,31 @@ export class Numbers {
     return this.#origins;
   }
 
-  /** The number of a label set; hashed from its text, so that the same labels mostly get the same number everywhere. */
+  /** The stored numbers were unusable and all are given out anew. */
+  get problem(): Issue | undefined {
+    return this.#problem;
+  }
+
+  /**
+   * The number of a label set; hashed from its text, so that the same labels mostly get the same number everywhere.
+   * @throws MAP_FULL when every identity is taken
+   */
   identity(labels: readonly string[]): number {
     const text = labels.join('\n');
     const known = this.#identities.get(text);
     if (known !== undefined) return known;
-    const size = LAST_IDENTITY - FIRST_IDENTITY + 1;
-    if (this.#identityOwners.size >= size) throw new SidestepError('MAP_FULL', `all ${size} identities are taken`);
-    let number = FIRST_IDENTITY + (fnv1a(text) % size);
-    while (this.#identityOwners.has(number)) number = number === LAST_IDENTITY ? FIRST_IDENTITY : number + 1;
+    if (this.#owners.size >= IDENTITIES) throw new SidestepError('MAP_FULL', `all ${IDENTITIES} identities are taken`);
+    let number = FIRST_IDENTITY + (fnv1a(text) % IDENTITIES);
+    while (this.#owners.has(number)) number = number === LAST_IDENTITY ? FIRST_IDENTITY : number + 1;
     this.#identities.set(text, number);
-    this.#identityOwners.set(number, text);
+    this.#owners.set(number, text);
     this.#dirty = true;
     return number;
   }
 
   /** The number of an origin; never used again for another. */
   rule(origin: Origin): number {
-    const text = JSON.stringify(origin);
+    const text = textOf(origin);
     const known = this.#rules.get(text);
     if (known !== undefined) return known;
     const number = this.#nextRule++;
@@ -78,53 +82,67 @@ export class Numbers {
     return number;
   }
 
-  /** Writes what is new to disk. Call before a new number leaves the process. */
+  /**
+   * Gives identities back that are not in use, once most are taken. Not sooner: flows of pods that have just gone
+   * still carry theirs.
+   */
+  release(inUse: { has(identity: number): boolean }): void {
+    if (this.#owners.size < IDENTITIES * CROWDED) return;
+    for (const [number, text] of this.#owners) {
+      if (inUse.has(number)) continue;
+      this.#owners.delete(number);
+      this.#identities.delete(text);
+      this.#dirty = true;
+    }
+  }
+
+  /** Writes what is new to disk. Call before a new number leaves the process. @throws STATE_UNUSABLE */
   save(): void {
     if (!this.#dirty || this.#path === undefined) return;
-    const text = JSON.stringify({
-      version: 1,
-      identities: [...this.#identityOwners],
-      rules: [...this.#rules].map(([origin, number]) => [number, origin]),
-    });
-    mkdirSync(dirname(this.#path), { recursive: true });
-    const temporary = `${this.#path}.new`;
-    const file = openSync(temporary, 'w', 0o600);
-    try {
-      writeSync(file, text);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, this.#path);
+    const rules = [...this.#origins].filter(([number]) => number >= FIRST_RULE);
+    writeNumbers(this.#path, { identities: [...this.#owners], rules });
     this.#dirty = false;
   }
 
   #load(path: string): void {
-    let text: string;
     try {
-      text = readFileSync(path, 'utf8');
+      this.#take(readNumbers(path) ?? { identities: [], rules: [] });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw error;
+      if (!(error instanceof SidestepError)) throw error;
+      const { code, message, hint } = error;
+      const aside = moveAside(path);
+      this.#problem = {
+        code,
+        path: '',
+        message: `${message}; numbers start anew, the file is kept as ${aside}`,
+        hint,
+        origin: path,
+        object: '',
+      };
     }
-    try {
-      const stored = Stored.parse(JSON.parse(text));
-      for (const [number, labels] of stored.identities) {
-        this.#identities.set(labels, number);
-        this.#identityOwners.set(number, labels);
-      }
-      for (const [number, origin] of stored.rules) {
-        this.#rules.set(origin, number);
-        this.#origins.set(number, JSON.parse(origin) as Origin);
-        this.#nextRule = Math.max(this.#nextRule, number + 1);
-      }
-    } catch (cause) {
-      throw new SidestepError('INPUT_INVALID', `${path} does not hold the numbers of an agent`, {
-        cause,
-        path,
-        hint: 'Move the file away; the agent then numbers anew, and flows of the past lose their names.',
-      });
+  }
+
+  #take({ identities, rules }: StoredNumbers): void {
+    for (const [number, labels] of identities) {
+      this.#identities.set(labels, number);
+      this.#owners.set(number, labels);
     }
+    for (const [number, origin] of rules) {
+      this.#rules.set(textOf(origin), number);
+      this.#origins.set(number, origin);
+      this.#nextRule = Math.max(this.#nextRule, number + 1);
+    }
+  }
+}
+
+function textOf(origin: Origin): string {
+  switch (origin.kind) {
+    case 'rules':
+      return `rules ${origin.rules.map(formatRuleRef).join(' ')}`;
+    case 'default-deny':
+      return `default-deny ${origin.policies.map(formatPolicyRef).join(' ')}`;
+    case 'reserved':
+      return `reserved ${origin.name}`;
   }
 }
 

@@ -59,11 +59,11 @@ export function addressKey(address: Uint8Array): string {
 
 /** @returns the network's address and its bits in the 16-byte form. @throws FIELD_INVALID */
 export function parsePrefix(text: string): { readonly address: Uint8Array; readonly bits: number } {
-  const [base = '', length = ''] = text.split('/');
+  const [base = '', length = '', ...rest] = text.split('/');
   const address = parseAddress(base);
   const most = isIPv4(base) ? 32 : 128;
   const bits = Number(length);
-  if (!/^\d+$/.test(length) || bits > most)
+  if (!/^\d+$/.test(length) || bits > most || rest.length > 0)
     throw new SidestepError('FIELD_INVALID', `${text} is not a prefix (ADDRESS/0 to ${most})`);
   const total = isIPv4(base) ? bits + MAPPED_BITS : bits;
   const network = address.map((byte, i) => byte & (0xff << Math.max(0, 8 - Math.max(0, total - i * 8))) & 0xff);

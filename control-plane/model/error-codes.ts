@@ -73,6 +73,10 @@ export const ERRORS = {
   },
   CONFIG_INVALID: { text: 'The configuration is not valid.', hint: '`sidestep agent --help` lists the options.' },
   SOURCE_UNREADABLE: { text: 'The source folder cannot be read.', hint: 'Check the path and its permissions.' },
+  STATE_UNUSABLE: {
+    text: 'The file in the state folder cannot be used.',
+    hint: "Check the folder's space and permissions. Numbers given out anew leave flows of the past without names.",
+  },
   AGENT_NOT_READY: {
     text: 'The agent was started and did not become ready.',
     hint: 'The end of its log is in the message.',

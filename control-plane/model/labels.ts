@@ -12,8 +12,53 @@ export const NAMESPACE_LABELS_PREFIX = 'io.cilium.k8s.namespace.labels.';
 /** The name of the only cluster. */
 export const CLUSTER = 'default';
 
+/** Sources of the labels that identities have here. */
 const SOURCES = ['k8s', 'reserved', 'unspec'];
-const SOURCE_PREFIX = /^(any|k8s|reserved|unspec|cidr|cidrgroup|node|fqdn|gen|cni|directory):/;
+/** Cilium's other sources: no identity has labels of them yet. */
+const LATER_SOURCES = ['cidr', 'cidrgroup', 'node', 'fqdn', 'gen', 'cni', 'directory'];
+const SOURCE_PREFIX = /^([^/]*?):/;
+
+/**
+ * Labels that a controller gives to every revision or replica: with them each pod would be an identity of its own.
+ * Cilium leaves them out too (docs.cilium.io, "Limiting Identity-Relevant Labels").
+ */
+const PER_REPLICA: ReadonlySet<string> = new Set([
+  'pod-template-hash',
+  'pod-template-generation',
+  'controller-revision-hash',
+  'controller-uid',
+  'statefulset.kubernetes.io/pod-name',
+  'apps.kubernetes.io/pod-index',
+  'batch.kubernetes.io/controller-uid',
+  'batch.kubernetes.io/job-completion-index',
+]);
+
+// Kubernetes: an optional DNS subdomain, then a name; name and value are at most 63 characters.
+const LABEL_PREFIX = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+const LABEL_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+/** Whether Kubernetes takes it as the key of a label. */
+export function isLabelKey(key: string): boolean {
+  const [name = '', prefix, ...rest] = key.split('/').reverse();
+  return LABEL_NAME.test(name) && (prefix === undefined || LABEL_PREFIX.test(prefix)) && rest.length === 0;
+}
+
+/** Whether Kubernetes takes it as the value of a label. */
+export function isLabelValue(value: string): boolean {
+  return value === '' || LABEL_NAME.test(value);
+}
+
+/** Whether a pod's label becomes part of its identity. */
+export function isIdentityLabel(key: string): boolean {
+  return !PER_REPLICA.has(key);
+}
+
+/** Where a selector's key says its label comes from: known here, known to Cilium only, or to nobody. */
+export function sourceOf(key: string): 'here' | 'later' | 'unknown' {
+  const source = SOURCE_PREFIX.exec(key)?.[1] ?? 'any';
+  if (source === 'any' || SOURCES.includes(source)) return 'here';
+  return LATER_SOURCES.includes(source) ? 'later' : 'unknown';
+}
 
 /** A selector's key with its source; without one it means any source. */
 export function selectorKey(key: string): string {

@@ -69,6 +69,11 @@ export interface IdentityLabels {
   readonly labels: Labels;
 }
 
+/** Whether a policy has a say in a direction for the endpoints it selects. */
+export function concerns(policy: Policy, direction: Direction): boolean {
+  return policy.defaultDeny[direction] || policy.rules.some((rule) => rule.direction === direction);
+}
+
 export function formatPolicyRef(ref: PolicyRef): string {
   return ref.namespace === '' ? `${ref.kind}/${ref.name}` : `${ref.kind}/${ref.namespace}/${ref.name}`;
 }

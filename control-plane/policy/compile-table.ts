@@ -1,92 +1,105 @@
 /** Policies of one direction -> the entries of one table. */
-import type { IdentityLabels, Origin, Policy, PortMatch, Rule, RuleRef } from '../model/policy.ts';
-import { type Direction, formatPolicyRef, formatRuleRef } from '../model/policy.ts';
+import type { Direction, Origin, Policy, PolicyRef, PortMatch, Rule, RuleRef } from '../model/policy.ts';
+import { formatPolicyRef, formatRuleRef } from '../model/policy.ts';
 import type { PolicyTable, TableEntry } from '../model/snapshot.ts';
 import { HOST } from './identities.ts';
-import { isWildcard, names } from './peers.ts';
+import { isWildcard } from './peers.ts';
+import type { SelectorCache } from './selector-cache.ts';
+import { keyNumber, settle } from './settle.ts';
 
 /** Low byte of Cilium's precedence for a plain allow. */
 const PRECEDENCE_ALLOW = 1;
 /** Rule id of "this node's own processes may reach its workloads". */
-export const LOCAL_HOST_RULE = 1;
+const LOCAL_HOST_RULE = 1;
 const ANY_IDENTITY = 0;
 
-interface Key {
-  readonly identity: number;
-  readonly protocol: number;
-  readonly port: number;
-  readonly prefix: number;
-}
-
-/** Bits of {protocol, pad, port} that a port match fixes. */
-export function prefixOf(match: PortMatch | undefined): number {
-  if (match === undefined) return 0;
-  return match.port === 0 ? 16 : 32;
+/** One key, and which of the table's rules contribute to it, as indexes into them in rising order. */
+interface Contribution {
+  readonly key: Pick<TableEntry, 'identity' | 'protocol' | 'port' | 'prefix'>;
+  readonly rules: number[];
 }
 
 /** Key of the table for these policies: endpoints with the same key share it. */
 export function tableKey(direction: Direction, policies: readonly Policy[]): string {
-  return `${direction} ${policies
-    .map((policy) => `${formatPolicyRef(policy.ref)}@${[...policy.subject.matchLabels].flat().join(',')}`)
-    .sort()
-    .join(' ')}`;
-}
-
-/** Policies that have a say for an endpoint in a direction. */
-export function concerns(policy: Policy, direction: Direction): boolean {
-  return policy.defaultDeny[direction] || policy.rules.some((rule) => rule.direction === direction);
+  const parts = policies.map(
+    ({ ref, subject }) => `${formatPolicyRef(ref)}@${[...subject.matchLabels].flat().join(',')}`,
+  );
+  return `${direction} ${parts.sort().join(' ')}`;
 }
 
 /**
+ * @param key see tableKey
  * @param policies that select the endpoints and concern the direction
- * @param identities all there are
+ * @param selectors knows every identity there is
  * @param number rule id of an origin
  */
 export function compileTable(
+  key: string,
   direction: Direction,
   policies: readonly Policy[],
-  identities: readonly IdentityLabels[],
+  selectors: SelectorCache,
   number: (origin: Origin) => number,
 ): PolicyTable {
   const enforcing = policies.some((policy) => policy.defaultDeny[direction]);
-  const entries = new Map<string, { key: Key; rules: Map<string, RuleRef> }>();
-  for (const policy of policies)
-    for (const rule of policy.rules)
-      if (rule.direction === direction)
-        for (const identity of peersOf(rule, identities)) addRule(entries, rule, identity);
-  const compiled = [...entries.values()].map(({ key, rules }): TableEntry => {
-    const sorted = [...rules].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, ref]) => ref);
-    return { ...key, verdict: 'allow', precedence: PRECEDENCE_ALLOW, rule: number({ kind: 'rules', rules: sorted }) };
-  });
-  const hostKey = { identity: HOST, protocol: 0, port: 0, prefix: 0 };
-  if (direction === 'ingress' && enforcing && !entries.has(textOf(hostKey)))
-    compiled.push({ ...hostKey, verdict: 'allow', precedence: PRECEDENCE_ALLOW, rule: LOCAL_HOST_RULE });
-  const closing = policies.filter((policy) => policy.defaultDeny[direction]).map((policy) => policy.ref);
-  const unique = [...new Map(closing.map((ref) => [formatPolicyRef(ref), ref])).values()];
-  unique.sort((a, b) => (formatPolicyRef(a) < formatPolicyRef(b) ? -1 : 1));
+  const rules = policies
+    .flatMap((policy) => policy.rules.filter((rule) => rule.direction === direction))
+    .map((rule) => ({ rule, text: formatRuleRef(rule.ref) }))
+    .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0))
+    .map(({ rule }) => rule);
+  const entries = new Map<number, TableEntry>();
+  const origins = new Map<string, number>();
+  for (const [at, { key: entryKey, rules: indexes }] of contributions(rules, selectors)) {
+    const text = indexes.join(' ');
+    const rule = origins.get(text) ?? number({ kind: 'rules', rules: refsOf(rules, indexes) });
+    origins.set(text, rule);
+    entries.set(at, { ...entryKey, verdict: 'allow', precedence: PRECEDENCE_ALLOW, rule });
+  }
+  const host = { identity: HOST, protocol: 0, port: 0, prefix: 0 };
+  if (direction === 'ingress' && enforcing && !entries.has(keyNumber(host)))
+    entries.set(keyNumber(host), {
+      ...host,
+      verdict: 'allow',
+      precedence: PRECEDENCE_ALLOW,
+      rule: LOCAL_HOST_RULE,
+    });
   return {
-    key: tableKey(direction, policies),
+    key,
     direction,
     enforcing,
-    defaultRule: enforcing ? number({ kind: 'default-deny', policies: unique }) : 0,
-    entries: compiled,
+    defaultRule: enforcing ? number({ kind: 'default-deny', policies: closing(direction, policies) }) : 0,
+    entries: settle(entries).sort((a, b) => keyNumber(a) - keyNumber(b)),
   };
 }
 
-function peersOf(rule: Rule, identities: readonly IdentityLabels[]): number[] {
-  const named = identities.filter(({ labels }) => names(rule.peers, labels)).map(({ id }) => id);
-  return isWildcard(rule.peers) ? [ANY_IDENTITY, ...named] : named;
+function contributions(rules: readonly Rule[], selectors: SelectorCache): ReadonlyMap<number, Contribution> {
+  const found = new Map<number, Contribution>();
+  const add = (index: number, identity: number, match: PortMatch | undefined): void => {
+    const prefix = match === undefined ? 0 : match.port === 0 ? 16 : 32;
+    const key = { identity, protocol: match?.protocol ?? 0, port: match?.port ?? 0, prefix };
+    const known = found.get(keyNumber(key));
+    if (known === undefined) found.set(keyNumber(key), { key, rules: [index] });
+    else if (known.rules.at(-1) !== index) known.rules.push(index);
+  };
+  for (const [index, { peers, ports }] of rules.entries()) {
+    const identities = isWildcard(peers) ? [ANY_IDENTITY, ...selectors.idsOf(peers)] : selectors.idsOf(peers);
+    for (const identity of identities)
+      if (ports.length === 0) add(index, identity, undefined);
+      else for (const match of ports) add(index, identity, match);
+  }
+  return found;
 }
 
-const textOf = (key: Key): string => `${key.identity} ${key.prefix} ${key.protocol} ${key.port}`;
+/** Specs of one object may have rules of the same name; they are named once. */
+function refsOf(rules: readonly Rule[], indexes: readonly number[]): RuleRef[] {
+  return [
+    ...new Map(indexes.flatMap((i) => rules[i]?.ref ?? []).map((ref): [string, RuleRef] => [formatRuleRef(ref), ref])),
+  ].map(([, ref]) => ref);
+}
 
-function addRule(entries: Map<string, { key: Key; rules: Map<string, RuleRef> }>, rule: Rule, identity: number): void {
-  const matches: readonly (PortMatch | undefined)[] = rule.ports.length === 0 ? [undefined] : rule.ports;
-  for (const match of matches) {
-    const key = { identity, protocol: match?.protocol ?? 0, port: match?.port ?? 0, prefix: prefixOf(match) };
-    const text = textOf(key);
-    const entry = entries.get(text) ?? { key, rules: new Map<string, RuleRef>() };
-    entry.rules.set(formatRuleRef(rule.ref), rule.ref);
-    entries.set(text, entry);
-  }
+/** The policies that switch default deny on, sorted. */
+export function closing(direction: Direction, policies: readonly Policy[]): PolicyRef[] {
+  const refs = policies.filter((policy) => policy.defaultDeny[direction]).map((policy) => policy.ref);
+  return [...new Map(refs.map((ref): [string, PolicyRef] => [formatPolicyRef(ref), ref]))]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, ref]) => ref);
 }

@@ -4,6 +4,7 @@
  */
 import { type Labels, selects } from '../model/labels.ts';
 import {
+  concerns,
   type Direction,
   formatPolicyRef,
   formatRuleRef,
@@ -12,7 +13,6 @@ import {
   type PortMatch,
   type RuleRef,
 } from '../model/policy.ts';
-import { concerns } from './compile-table.ts';
 import { isWildcard, names } from './peers.ts';
 
 export interface FlowQuestion {

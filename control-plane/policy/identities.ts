@@ -2,6 +2,7 @@
 import {
   CLUSTER,
   CLUSTER_KEY,
+  isIdentityLabel,
   type Labels,
   NAMESPACE_KEY,
   NAMESPACE_LABELS_PREFIX,
@@ -20,13 +21,14 @@ export const RESERVED_IDENTITIES: ReadonlyMap<number, Labels> = new Map([
   [UNMANAGED, reservedLabels('unmanaged')],
 ]);
 
-/** Labels that a controller gives to every revision or replica: with them each pod would be an identity of its own. */
-const PER_REPLICA =
-  /^(pod-template-hash|pod-template-generation|controller-revision-hash|statefulset\.kubernetes\.io\/pod-name|apps\.kubernetes\.io\/pod-index|batch\.kubernetes\.io\/.*|controller-uid|job-name)$/;
+/** Keys that only we set: a pod must not claim a namespace or its labels for itself. */
+function isOurs(key: string): boolean {
+  return key === NAMESPACE_KEY || key.startsWith('io.cilium.k8s.');
+}
 
 export function podLabels(pod: PodObject, namespace: NamespaceObject | undefined): Labels {
   const labels = new Map<string, string>();
-  for (const [key, value] of pod.labels) if (!PER_REPLICA.test(key)) labels.set(`k8s:${key}`, value);
+  for (const [key, value] of pod.labels) if (isIdentityLabel(key) && !isOurs(key)) labels.set(`k8s:${key}`, value);
   for (const [key, value] of namespace?.labels ?? []) labels.set(`k8s:${NAMESPACE_LABELS_PREFIX}${key}`, value);
   labels.set(`k8s:${NAMESPACE_KEY}`, pod.namespace);
   labels.set(`k8s:${SERVICE_ACCOUNT_KEY}`, pod.serviceAccount);

@@ -1,5 +1,5 @@
 /** A watched folder of manifests: the source that needs no cluster. */
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs';
+import { type BigIntStats, type FSWatcher, readdirSync, readFileSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { parseManifests } from '../api/manifests.ts';
 import { SidestepError } from '../model/error.ts';
@@ -15,39 +15,42 @@ const RESCAN_MS = 5000;
 /** Larger files are refused: a manifest is written by people or tools, not by accident. */
 const MAX_BYTES = 64 << 20;
 
-interface Options {
-  readonly rescanMs?: number;
+/** Tells one content of a file from another without reading it. */
+interface Mark {
+  readonly inode: bigint;
+  readonly text: string;
 }
 
 export class FilesSource implements ResourceSource {
   readonly #folder: string;
-  readonly #rescanMs: number;
   readonly #inventory = new Inventory();
-  /** File name -> what tells one content from another without reading it. */
-  readonly #marks = new Map<string, string>();
+  /** By file name: what was read last. */
+  readonly #marks = new Map<string, Mark>();
   readonly #dirty = new Set<string>();
+  #everything = false;
+  #scheduled = false;
   #problem: Issue | undefined;
   #watcher: FSWatcher | undefined;
+  /** Inode of the folder that is watched; another folder may come to stand at its path. */
+  #watched: bigint | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #scheduled = false;
   #listener: ((objects: ObjectSet) => void) | undefined;
 
-  constructor(folder: string, options: Options = {}) {
+  constructor(folder: string) {
     this.#folder = folder;
-    this.#rescanMs = options.rescanMs ?? RESCAN_MS;
   }
 
   start(listener: (objects: ObjectSet) => void): void {
     this.#listener = listener;
-    // Watch first, then list: what changes in between is seen twice rather than never.
-    this.#watch();
     try {
+      // Watch first, then list: what changes in between is seen twice rather than never.
+      this.#watch();
       this.#rescan();
     } catch (cause) {
       this.close();
       throw unreadable(this.#folder, cause);
     }
-    this.#timer = setInterval(() => this.#look(), this.#rescanMs);
+    this.#timer = setInterval(() => this.#look(), RESCAN_MS);
     this.#timer.unref();
     this.#publish();
   }
@@ -61,20 +64,16 @@ export class FilesSource implements ResourceSource {
 
   #watch(): void {
     this.#watcher?.close();
-    try {
-      this.#watcher = watch(this.#folder, { persistent: true }, (_event, file) => {
-        if (file === null || MANIFEST.test(file)) this.#changed(file);
-      });
-    } catch (cause) {
-      throw unreadable(this.#folder, cause);
-    }
-    // A watched folder that is deleted: the next look says so.
+    this.#watched = statSync(this.#folder, { bigint: true }).ino;
+    this.#watcher = watch(this.#folder, (_event, file) => {
+      if (file === null || MANIFEST.test(file)) this.#changed(file);
+    });
     this.#watcher.on('error', () => this.#changed(null));
   }
 
   /** @param file null: anything may have changed */
   #changed(file: string | null): void {
-    if (file === null) this.#marks.clear();
+    if (file === null) this.#everything = true;
     else this.#dirty.add(file);
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -82,19 +81,27 @@ export class FilesSource implements ResourceSource {
     setImmediate(() => {
       this.#scheduled = false;
       const files = [...this.#dirty];
+      const everything = this.#everything;
       this.#dirty.clear();
-      if (file === null) this.#look();
+      this.#everything = false;
+      if (this.#watcher === undefined) return; // closed meanwhile
+      if (everything || !this.#isThere()) this.#look();
       else if (files.map((name) => this.#read(name)).some(Boolean)) this.#publish();
     });
+  }
+
+  /** When the folder goes, its files go first; they must not look deleted one by one. */
+  #isThere(): boolean {
+    return statSync(this.#folder, { throwIfNoEntry: false }) !== undefined;
   }
 
   /** Compares the folder with what is known; publishes when it differs. */
   #look(): void {
     const before = this.#problem;
     try {
+      if (statSync(this.#folder, { bigint: true }).ino !== this.#watched) this.#watch();
       const changed = this.#rescan();
       this.#problem = undefined;
-      if (before !== undefined) this.#watch(); // the folder is another one now
       if (changed || before !== undefined) this.#publish();
     } catch (cause) {
       const error = unreadable(this.#folder, cause);
@@ -102,55 +109,41 @@ export class FilesSource implements ResourceSource {
         code: error.code,
         path: '',
         message: `${error.message}; the last state stays in force`,
-        hint: ERRORS.SOURCE_UNREADABLE.hint,
+        hint: error.hint,
         origin: this.#folder,
         object: '',
       };
+      // A folder that comes back with the same inode number is another one for inotify.
+      this.#watched = undefined;
       if (before === undefined) this.#publish();
     }
   }
 
   #rescan(): boolean {
-    const names = readdirSync(this.#folder).filter((name) => MANIFEST.test(name));
-    const gone = [...this.#marks.keys()].filter((name) => !names.includes(name));
-    return [...names, ...gone].map((name) => this.#read(name)).some(Boolean);
+    const names = new Set(manifestsIn(this.#folder));
+    const gone = [...this.#marks.keys()].filter((name) => !names.has(name));
+    return [...names, ...gone].map((name) => this.#read(name, true)).some(Boolean);
   }
 
   /** @returns whether it was another content than before */
-  #read(name: string): boolean {
+  #read(name: string, rescan = false): boolean {
     const path = join(this.#folder, name);
-    let mark: string;
+    const before = this.#marks.get(name);
+    let mark: Mark = { inode: 0n, text: 'unreadable' };
     try {
-      const { mtimeNs, size, ino } = statSync(path, { bigint: true });
-      mark = `${ino} ${size} ${mtimeNs}`;
-      if (this.#marks.get(name) === mark) return false;
-      if (size > MAX_BYTES) throw new SidestepError('SOURCE_UNREADABLE', `${path} has more than ${MAX_BYTES} bytes`);
-      this.#inventory.set(path, parseManifests(readFileSync(path, 'utf8'), path));
+      const stats = statSync(path, { bigint: true });
+      mark = { inode: stats.ino, text: `${stats.size} ${stats.mtimeNs}` };
+      if (before?.inode === mark.inode && before.text === mark.text) return false;
+      if (!rescan && isBeingWritten(stats, before)) return false;
+      this.#inventory.set(path, parseManifests(readManifest(path, stats), path));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        const known = this.#marks.delete(name);
         this.#inventory.set(path, undefined);
-        return known;
+        return this.#marks.delete(name);
       }
       // There and unreadable (a permission, a folder of that name): keep what it held and say so.
-      mark = 'unreadable';
-      if (this.#marks.get(name) === mark) return false;
-      const message = error instanceof Error ? error.message : String(error);
-      this.#inventory.set(path, {
-        file: path,
-        readable: false,
-        objects: [],
-        issues: [
-          {
-            code: 'SOURCE_UNREADABLE',
-            path: '',
-            message,
-            hint: ERRORS.SOURCE_UNREADABLE.hint,
-            origin: path,
-            object: '',
-          },
-        ],
-      });
+      if (before?.text === mark.text) return false;
+      this.#inventory.set(path, { readable: false, objects: [], issues: [unreadableFile(path, error)] });
     }
     this.#marks.set(name, mark);
     return true;
@@ -161,25 +154,54 @@ export class FilesSource implements ResourceSource {
   }
 }
 
-function unreadable(folder: string, cause: unknown): SidestepError {
-  return new SidestepError('SOURCE_UNREADABLE', `${folder}: ${cause instanceof Error ? cause.message : cause}`, {
+/**
+ * A file that is written in place is empty for a moment. Taken at its word it would switch its policies off, so a file
+ * that had content counts as empty only when the next rescan still finds it so.
+ */
+function isBeingWritten(stats: BigIntStats, before: Mark | undefined): boolean {
+  return stats.size === 0n && before?.inode === stats.ino;
+}
+
+function manifestsIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => MANIFEST.test(name));
+}
+
+function readManifest(path: string, { size }: BigIntStats): string {
+  if (size > MAX_BYTES) throw new SidestepError('SOURCE_UNREADABLE', `${path} has more than ${MAX_BYTES} bytes`);
+  return readFileSync(path, 'utf8');
+}
+
+function unreadable(path: string, cause: unknown): SidestepError {
+  return new SidestepError('SOURCE_UNREADABLE', `${path}: ${cause instanceof Error ? cause.message : cause}`, {
     cause,
-    path: folder,
+    path,
   });
 }
 
-/** The folder read once, for offline commands. @throws SOURCE_UNREADABLE */
-export function readFolder(folder: string): ObjectSet {
+function unreadableFile(path: string, cause: unknown): Issue {
+  return {
+    code: 'SOURCE_UNREADABLE',
+    path: '',
+    message: cause instanceof Error ? cause.message : String(cause),
+    hint: ERRORS.SOURCE_UNREADABLE.hint,
+    origin: path,
+    object: '',
+  };
+}
+
+/**
+ * Files and folders read once, for offline commands.
+ * @throws SOURCE_UNREADABLE
+ */
+export function readOnce(paths: readonly string[]): ObjectSet {
   const inventory = new Inventory();
-  try {
-    const files = statSync(folder).isDirectory()
-      ? readdirSync(folder)
-          .filter((name) => MANIFEST.test(name))
-          .map((name) => join(folder, name))
-      : [folder];
-    for (const file of files) inventory.set(file, parseManifests(readFileSync(file, 'utf8'), file));
-  } catch (cause) {
-    throw unreadable(folder, cause);
-  }
+  for (const path of paths)
+    try {
+      const isFolder = statSync(path).isDirectory();
+      for (const file of isFolder ? manifestsIn(path).map((name) => join(path, name)) : [path])
+        inventory.set(file, parseManifests(readManifest(file, statSync(file, { bigint: true })), file));
+    } catch (cause) {
+      throw cause instanceof SidestepError ? cause : unreadable(path, cause);
+    }
   return inventory.objects();
 }

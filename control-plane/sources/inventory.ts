@@ -1,78 +1,90 @@
 /**
  * What the files say together, and what still counts of files and objects that have gone bad: an unreadable file keeps
- * its last content, a policy edited into a bad one keeps its last good version, a new bad one closes what it selects.
+ * its last content, an object edited into a bad one keeps its last good version, a new bad policy closes what it selects.
  */
 import type { ApiObject, ParsedFile } from '../api/manifests.ts';
 import { ERRORS } from '../model/error-codes.ts';
 import type { NamespaceObject, NodeObject, ObjectSet, PodObject, PolicyObject } from '../model/objects.ts';
-import type { Policy } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
 
+type PolicyEntry = ApiObject & { readonly kind: 'Policy' };
+
+interface KnownFile extends ParsedFile {
+  /** Why its objects are those of an earlier content; empty when they are not. */
+  readonly stale: readonly Issue[];
+}
+
 export class Inventory {
-  readonly #files = new Map<string, ParsedFile>();
-  /** Last good version of each policy that is still there. */
-  #good = new Map<string, readonly Policy[]>();
+  readonly #files = new Map<string, KnownFile>();
+  /** Paths in order; made again after one came or went. */
+  #order: readonly string[] | undefined;
+  /** Last good version of each object that is still there. */
+  #good = new Map<string, ApiObject>();
 
   /** @param parsed undefined: the file is gone */
   set(file: string, parsed: ParsedFile | undefined): void {
+    const before = this.#files.get(file);
     if (parsed === undefined) this.#files.delete(file);
-    else if (parsed.readable) this.#files.set(file, parsed);
-    else {
-      const before = this.#files.get(file);
-      this.#files.set(file, { ...parsed, objects: before?.objects ?? [] });
-    }
-  }
-
-  get files(): readonly string[] {
-    return [...this.#files.keys()];
+    else if (parsed.readable) this.#files.set(file, { ...parsed, stale: [] });
+    else this.#files.set(file, { ...parsed, objects: before?.objects ?? [], stale: parsed.issues });
+    if ((before === undefined) !== (parsed === undefined)) this.#order = undefined;
   }
 
   /** @param extra issues of the source itself */
   objects(extra: readonly Issue[] = []): ObjectSet {
-    const issues: Issue[] = [...extra];
-    const seen = new Map<string, ApiObject>();
-    for (const [, file] of [...this.#files].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      issues.push(...file.issues);
-      for (const object of file.objects) {
+    const issues = new Set<Issue>(extra);
+    const seen = new Map<string, { object: ApiObject; stale: readonly Issue[] }>();
+    this.#order ??= [...this.#files.keys()].sort();
+    for (const path of this.#order) {
+      const { objects, issues: wrong, stale } = this.#files.get(path) ?? { objects: [], issues: [], stale: [] };
+      for (const each of wrong) issues.add(each);
+      for (const object of objects) {
         const first = seen.get(object.key);
-        if (first === undefined) seen.set(object.key, object);
-        else issues.push(duplicate(object, first));
+        if (first === undefined) seen.set(object.key, { object, stale });
+        else issues.add(duplicate(object, first.object));
       }
     }
     const namespaces: NamespaceObject[] = [];
     const pods: PodObject[] = [];
     const nodes: NodeObject[] = [];
     const policies: PolicyObject[] = [];
-    const good = new Map<string, readonly Policy[]>();
-    for (const object of seen.values()) {
-      if (object.kind === 'Namespace') namespaces.push(object.object);
-      else if (object.kind === 'Pod') pods.push(object.object);
-      else if (object.kind === 'Node') nodes.push(object.object);
-      else policies.push(...this.#policy(object, good));
+    const good = new Map<string, ApiObject>();
+    for (const [key, { object, stale }] of seen) {
+      const counts = isGood(object) ? object : this.#good.get(key);
+      if (counts) good.set(key, counts);
+      if (object.kind === 'Policy') policies.push(...versionInForce(object, counts, stale));
+      else if (counts?.kind === 'Namespace' && counts.object) namespaces.push(counts.object);
+      else if (counts?.kind === 'Pod' && counts.object) pods.push(counts.object);
+      else if (counts?.kind === 'Node' && counts.object) nodes.push(counts.object);
     }
     this.#good = good;
-    issues.push(...new Set(policies.flatMap((policy) => policy.issues)));
-    return { namespaces, pods, nodes, policies, issues };
+    for (const policy of policies) for (const each of policy.issues) issues.add(each);
+    return { namespaces, pods, nodes, policies, issues: [...issues] };
   }
+}
 
-  #policy(
-    { key, origin, object }: ApiObject & { kind: 'Policy' },
-    good: Map<string, readonly Policy[]>,
-  ): PolicyObject[] {
-    const { ref, issues } = object;
-    const base = { ref, origin, issues };
-    if (issues.length === 0) {
-      good.set(key, object.policies);
-      return object.policies.map((policy) => ({ ...base, state: 'accepted', policy }));
-    }
-    const last = this.#good.get(key);
-    if (last) {
-      good.set(key, last);
-      return last.map((policy) => ({ ...base, state: 'last-good', policy }));
-    }
-    if (object.closed.length === 0) return [{ ...base, state: 'refused', policy: undefined }];
-    return object.closed.map((policy) => ({ ...base, state: 'refused', policy }));
+function isGood(object: ApiObject): boolean {
+  return object.kind === 'Policy' ? object.object.issues.length === 0 : object.object !== undefined;
+}
+
+/**
+ * @param counts its last good version, if there is one
+ * @param stale what is wrong with its file
+ */
+function versionInForce(
+  { origin, object }: PolicyEntry,
+  counts: ApiObject | undefined,
+  stale: readonly Issue[],
+): PolicyObject[] {
+  const issues = [...object.issues, ...stale];
+  const head = { ref: object.ref, origin, issues };
+  if (counts?.kind === 'Policy') {
+    const state = issues.length === 0 ? 'accepted' : 'last-good';
+    return counts.object.policies.map((policy) => ({ ...head, state, policy }));
   }
+  // Nothing of it can be enforced where not even its selector can be read.
+  const closed = object.closed.length === 0 ? [undefined] : object.closed;
+  return closed.map((policy) => ({ ...head, state: 'refused', policy }));
 }
 
 function duplicate(object: ApiObject, first: ApiObject): Issue {

@@ -1,0 +1,386 @@
+/** The composition root: the only place that constructs and wires. Source -> compiler -> datapath; ring -> flows -> server. */
+import { join } from 'node:path';
+import { namespaceId, readBypass } from '../datapath/bypass.ts';
+import { readDrops, readForwarded, readStatistic } from '../datapath/counters.ts';
+import { Datapath } from '../datapath/datapath.ts';
+import { decodeEvents, EVENT_SIZE } from '../datapath/events.ts';
+import { purgeAddresses, sweepExpired } from '../datapath/flow-sweep.ts';
+import type { Kernel, KernelFeatures, KernelObject } from '../datapath/kernel.ts';
+import { findObject, type Loaded, loadDatapath } from '../datapath/load.ts';
+import { pinsOf } from '../datapath/pins.ts';
+import { highestRule } from '../datapath/policy-tables.ts';
+import { Numbers } from '../identity/numbers.ts';
+import { formatAddress, parsePrefix } from '../model/address.ts';
+import { SidestepError } from '../model/error.ts';
+import type { KernelEvent } from '../model/event.ts';
+import type { ObjectSet } from '../model/objects.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { FlowStore } from '../observe/store.ts';
+import { toFlow } from '../observe/to-flow.ts';
+import { Compiler } from '../policy/compile.ts';
+import { FilesSource } from '../sources/files.ts';
+import type { LoadedConfig } from './config.ts';
+import { Directory } from './directory.ts';
+import type { Logger } from './log.ts';
+import { AgentMetrics } from './metrics.ts';
+import { AgentServer } from './server.ts';
+import type { AgentStatus, AgentView, Degradation, EndpointRow, IdentityRow, PolicyRow } from './view.ts';
+
+/** After a flip, programs that read the old table id have long returned (docs/adr/0005). */
+const RETIRE_MS = 100;
+const SWEEP_MS = 5000;
+/** A pod whose namespace or veth is missing is looked for again this often; link changes wake us sooner. */
+const RETRY_MS = 1000;
+/** Everything in the workloads' namespaces is looked at again. */
+const REFRESH_MS = 30_000;
+
+export interface AgentInputs {
+  readonly loaded: LoadedConfig;
+  readonly version: string;
+  readonly log: Logger;
+  readonly openKernel: () => Kernel;
+}
+
+export interface RunningAgent {
+  /** The kernel keeps enforcing. */
+  close(): Promise<void>;
+}
+
+/** @throws INSTANCE_BUSY, KERNEL_*, ADDON_MISSING, SOURCE_UNREADABLE, INPUT_INVALID */
+export async function startAgent(inputs: AgentInputs): Promise<RunningAgent> {
+  const { config } = inputs.loaded;
+  if (process.getuid?.() !== 0)
+    throw new SidestepError('KERNEL_PERMISSION', `the agent runs as uid ${process.getuid?.()}, not as root`);
+  const kernel = inputs.openKernel();
+  const features = kernel.features();
+  requireFeatures(features);
+  const server = await AgentServer.open(config.runDir, config.instance, config.metricsAddress);
+  try {
+    return await Agent.start(inputs, kernel, features, server);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+function requireFeatures(features: KernelFeatures): void {
+  const [major = 0, minor = 0] = features.release.split('.').map(Number);
+  if (major < 5 || (major === 5 && minor < 10))
+    throw new SidestepError('KERNEL_TOO_OLD', `this kernel is ${features.release}`);
+  const missing = [
+    [features.bpf, 'the bpf() system call'],
+    [features.lruHash, 'LRU hash tables'],
+    [features.lpmTrie, 'longest-prefix tables'],
+    [features.ringBuffer, 'the BPF ring buffer'],
+    [features.tcx || features.clsact, 'a tc hook'],
+  ].flatMap(([there, what]) => (there ? [] : [what]));
+  if (missing.length > 0) throw new SidestepError('KERNEL_FEATURE_MISSING', `this kernel lacks ${missing.join(', ')}`);
+}
+
+class Agent implements AgentView, RunningAgent {
+  readonly nodeName: string;
+  readonly flows: FlowStore;
+  readonly #inputs: AgentInputs;
+  readonly #kernel: Kernel;
+  readonly #features: KernelFeatures;
+  readonly #server: AgentServer;
+  readonly #object: KernelObject;
+  readonly #loaded: Loaded;
+  readonly #datapath: Datapath;
+  readonly #compiler: Compiler;
+  readonly #source: FilesSource;
+  readonly #directory: Directory;
+  readonly #metrics: AgentMetrics;
+  readonly #startedAt = new Date().toISOString();
+  readonly #closers: (() => void)[] = [];
+  #snapshot: Snapshot | undefined;
+  #lastWrites = 0;
+  #delivered = 0;
+  #liveFlows = 0;
+  #sweeping = false;
+  #failure: Degradation | undefined;
+
+  private constructor(inputs: AgentInputs, kernel: Kernel, features: KernelFeatures, server: AgentServer) {
+    const { config } = inputs.loaded;
+    this.#inputs = inputs;
+    this.#kernel = kernel;
+    this.#features = features;
+    this.#server = server;
+    this.nodeName = config.node;
+    this.flows = new FlowStore({ maxFlows: config.flowHistory, maxBytes: config.flowHistoryBytes });
+    this.#directory = new Directory(config.node, inputs.version);
+    this.#metrics = new AgentMetrics(inputs.version, () => this.status());
+    if (kernel.mountBpffs(config.bpffs)) inputs.log.info({ path: config.bpffs }, 'bpf file system mounted');
+    const pins = pinsOf(config.bpffs, config.instance);
+    this.#loaded = loadDatapath(kernel, findObject(import.meta.dirname), pins, config, features.coarseClock);
+    this.#object = this.#loaded.object;
+    this.#datapath = new Datapath(kernel, this.#object, pins, { tcx: features.tcx, flowQuota: config.flowQuota });
+    const numbers = new Numbers(join(config.stateDir, 'numbers.json'), highestRule(this.#object) + 1);
+    this.#compiler = new Compiler(numbers, { nodeName: config.node, podRanges: config.podCidrs.map(parsePrefix) });
+    this.#source = new FilesSource(config.source);
+  }
+
+  static async start(
+    inputs: AgentInputs,
+    kernel: Kernel,
+    features: KernelFeatures,
+    server: AgentServer,
+  ): Promise<Agent> {
+    const agent = new Agent(inputs, kernel, features, server);
+    try {
+      agent.#run();
+    } catch (error) {
+      agent.#stop();
+      throw error;
+    }
+    return agent;
+  }
+
+  #run(): void {
+    const { log } = this.#inputs;
+    this.#openRing();
+    this.#source.start((objects) => this.#objectsChanged(objects));
+    this.#closers.push(() => this.#source.close());
+    const watch = this.#kernel.watchInterfaces(() => this.#applyAgain());
+    this.#closers.push(() => watch.close());
+    this.#every(SWEEP_MS, () => void this.#sweep());
+    this.#every(RETRY_MS, () => {
+      if (this.#datapath.endpoints.some((endpoint) => endpoint.state !== 'ready')) this.#applyAgain();
+    });
+    this.#every(REFRESH_MS, () => {
+      this.#datapath.refreshInterfaces();
+      this.#applyAgain();
+    });
+    this.#server.show(this);
+    const { health, endpoints, policies } = this.status();
+    log.info(
+      { health, endpoints, policies, adopted: this.#loaded.adopted, attach: this.#features.tcx ? 'tcx' : 'clsact' },
+      'agent is ready',
+    );
+  }
+
+  #every(ms: number, action: () => void): void {
+    const timer = setInterval(action, ms);
+    timer.unref();
+    this.#closers.push(() => clearInterval(timer));
+  }
+
+  /** CLOCK_MONOTONIC 0 as milliseconds since the epoch; asked anew each time because clocks are set. */
+  get #bootTime(): number {
+    return Date.now() - Number(this.#kernel.monotonicNs()) / 1e6;
+  }
+
+  #openRing(): void {
+    const ring = this.#kernel.openRing(
+      this.#object.map('events'),
+      { recordSize: EVENT_SIZE },
+      (index, buffer, count) => {
+        for (const event of decodeEvents(buffer, count, this.#bootTime)) this.#record(event);
+        this.#delivered += count;
+        // Not now: the loop must turn between two batches, whatever comes in.
+        setImmediate(() => ring.credit(index));
+      },
+    );
+    this.#closers.push(() => ring.close());
+  }
+
+  #record(event: KernelEvent): void {
+    const flow = toFlow(event, this.#directory);
+    this.flows.add(flow);
+    this.#metrics.count(flow);
+  }
+
+  #objectsChanged(objects: ObjectSet): void {
+    const { log } = this.#inputs;
+    try {
+      const snapshot = this.#compiler.compile(objects);
+      this.#logIssues(snapshot);
+      this.#snapshot = snapshot;
+      this.#failure = undefined;
+    } catch (error) {
+      if (!(error instanceof SidestepError)) throw error;
+      // The last snapshot stays in force.
+      this.#failure = error.toJSON();
+      log.error({ err: error, code: error.code }, 'the change was not taken');
+      return;
+    }
+    this.#applyAgain();
+  }
+
+  /** Only what is new; `status` shows them all. */
+  #logIssues(snapshot: Snapshot): void {
+    const known = new Set(this.#snapshot?.issues.map((issue) => issue.origin + issue.message));
+    for (const { code, object, origin, message } of snapshot.issues)
+      if (!known.has(origin + message)) this.#inputs.log.warn({ code, object, origin }, message);
+  }
+
+  #applyAgain(): void {
+    const { log } = this.#inputs;
+    const snapshot = this.#snapshot;
+    if (snapshot === undefined) return;
+    const before = new Map(this.#datapath.endpoints.map((e) => [`${e.namespace}/${e.pod}`, `${e.state} ${e.message}`]));
+    const { changedAddresses, writes } = this.#datapath.apply(snapshot);
+    this.#directory.update(snapshot, this.#datapath.endpoints);
+    if (writes > 0) this.#lastWrites = writes;
+    for (const { namespace, pod, state, code, message } of this.#datapath.endpoints)
+      if (before.get(`${namespace}/${pod}`) !== `${state} ${message}`)
+        log[state === 'ready' ? 'info' : 'warn'](
+          { pod: `${namespace}/${pod}`, state, code },
+          message || 'endpoint is enforced',
+        );
+    if (writes === 0) return;
+    setTimeout(() => this.#datapath.sweepTables(), RETIRE_MS).unref();
+    if (changedAddresses.size > 0)
+      void this.#guarded('forget flows', () => purgeAddresses(this.#object.map('flows'), changedAddresses));
+  }
+
+  async #sweep(): Promise<void> {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    const sweep = await this.#guarded('sweep flows', () =>
+      sweepExpired(this.#object.map('flows'), this.#kernel.monotonicNs(), this.#bootTime, (event) =>
+        this.#record(event),
+      ),
+    );
+    if (sweep) this.#liveFlows = sweep.live;
+    this.#sweeping = false;
+  }
+
+  async #guarded<T>(what: string, action: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await action();
+    } catch (error) {
+      this.#inputs.log.error({ err: error }, `${what} failed`);
+      return undefined;
+    }
+  }
+
+  status(): AgentStatus {
+    const { config, origins } = this.#inputs.loaded;
+    const { version } = this.#inputs;
+    const snapshot = this.#snapshot;
+    const endpoints = { ready: 0, degraded: 0, waiting: 0 };
+    for (const { state } of this.#datapath.endpoints) endpoints[state]++;
+    const policies = { accepted: 0, 'last-good': 0, refused: 0 };
+    for (const { state } of snapshot?.policies ?? []) policies[state]++;
+    const degraded = this.#degradations();
+    const bypass = this.#bypass();
+    const troubled =
+      degraded.length > 0 ||
+      (snapshot?.issues.length ?? 0) > 0 ||
+      endpoints.degraded + endpoints.waiting > 0 ||
+      bypass.all ||
+      bypass.namespaces.length > 0;
+    const counters = this.#object.map('counters');
+    return {
+      version,
+      instance: config.instance,
+      node: config.node,
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      health: snapshot === undefined ? 'starting' : troubled ? 'degraded' : 'ready',
+      synced: snapshot?.synced ?? false,
+      adopted: this.#loaded.adopted,
+      attach: this.#features.tcx ? 'tcx' : 'clsact',
+      revision: { snapshot: snapshot?.revision ?? 0, kernel: this.#datapath.revision },
+      degraded,
+      issues: snapshot?.issues ?? [],
+      endpoints,
+      policies,
+      identities: snapshot?.identities.size ?? 0,
+      bypass,
+      writes: { total: this.#datapath.writes, lastChange: this.#lastWrites },
+      flows: this.#accounting(),
+      maps: this.#maps(),
+      drops: readDrops(counters),
+      forwarded: readForwarded(counters),
+      config: Object.fromEntries(
+        Object.entries(config).map(([name, value]) => [
+          name,
+          { value: value ?? null, origin: origins[name as keyof typeof origins] },
+        ]),
+      ),
+    };
+  }
+
+  #accounting(): AgentStatus['flows'] {
+    const statistics = this.#object.map('statistics');
+    return {
+      made: readStatistic(statistics, 'STATISTIC_EVENTS_MADE'),
+      lostInKernel: readStatistic(statistics, 'STATISTIC_EVENTS_LOST'),
+      delivered: this.#delivered,
+      ...this.flows.numbers,
+    };
+  }
+
+  #maps(): AgentStatus['maps'] {
+    const flows = { name: 'flows', entries: this.#liveFlows, maxEntries: this.#object.map('flows').maxEntries };
+    return [...this.#datapath.maps, flows].map((map) => ({
+      ...map,
+      pressure: Math.round((map.entries / map.maxEntries) * 1000) / 1000,
+    }));
+  }
+
+  #bypass(): AgentStatus['bypass'] {
+    const on = readBypass(this.#object.map('bypass'));
+    const known = new Set(this.#snapshot?.workloads.map((workload) => workload.namespace));
+    const namespaces = [...known].filter((name) => on.has(namespaceId(name)));
+    const unnamed = [...on]
+      .filter((id) => id !== 0 && !namespaces.some((name) => namespaceId(name) === id))
+      .map((id) => `#${id}`);
+    return { all: on.has(0), namespaces: [...namespaces.sort(), ...unnamed] };
+  }
+
+  #degradations(): Degradation[] {
+    const found: Degradation[] = this.#failure ? [this.#failure] : [];
+    for (const { map, wanted, actual } of this.#loaded.sizeConflicts)
+      found.push({
+        code: 'KERNEL_LAYOUT_MISMATCH',
+        message: `table ${map} keeps its ${actual} entries; ${wanted} are configured`,
+        hint: 'Run `sidestep uninstall`, then start the agent, to change the size.',
+      });
+    for (const { name, pressure } of this.#maps())
+      if (pressure > 0.9)
+        found.push({
+          code: 'MAP_FULL',
+          message: `table ${name} is ${Math.round(pressure * 100)} % full`,
+          hint: 'Raise its size option.',
+        });
+    for (const error of this.#datapath.failures.values())
+      if (error instanceof SidestepError) found.push(error.toJSON());
+    return found;
+  }
+
+  endpoints(): readonly EndpointRow[] {
+    return this.#datapath.endpoints.map((endpoint) => ({
+      ...endpoint,
+      addresses: endpoint.addresses.map(formatAddress),
+    }));
+  }
+
+  identities(): readonly IdentityRow[] {
+    return [...(this.#snapshot?.identities.values() ?? [])].sort((a, b) => a.id - b.id);
+  }
+
+  policies(): readonly PolicyRow[] {
+    return (this.#snapshot?.policies ?? []).map(({ ref, ...rest }) => ({ ...ref, ...rest }));
+  }
+
+  metrics(): Promise<string> {
+    return this.#metrics.registry.metrics();
+  }
+
+  get metricsType(): string {
+    return this.#metrics.registry.contentType;
+  }
+
+  #stop(): void {
+    for (const close of this.#closers.reverse()) close();
+  }
+
+  async close(): Promise<void> {
+    this.#stop();
+    await this.#server.close();
+    this.#inputs.log.info('agent stopped; the kernel keeps enforcing');
+  }
+}

@@ -1,0 +1,144 @@
+/** One configuration object: defaults, then a file, then the environment, then flags. Every value knows where it is from. */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { parsePrefix } from '../model/address.ts';
+import { SidestepError } from '../model/error.ts';
+
+const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+const powerOfTwo = count(4096, 1 << 30).refine((n) => (n & (n - 1)) === 0, 'must be a power of two');
+const prefix = z.string().refine((text) => {
+  try {
+    parsePrefix(text);
+    return true;
+  } catch {
+    return false;
+  }
+}, 'must be a prefix such as 10.0.0.0/16');
+
+/** Option -> shape, default, meaning. The flag is --kebab-case, the variable SIDESTEP_UPPER_CASE, the file's key camelCase. */
+export const OPTIONS = {
+  source: { shape: z.string().min(1), default: undefined, text: 'folder of manifests to watch' },
+  node: { shape: z.string().min(1), default: hostname(), text: 'name of this node, as in spec.nodeName' },
+  instance: {
+    shape: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a-z, 0-9 and -, at most 32'),
+    default: 'default',
+    text: 'name of this agent; several may run on one machine',
+  },
+  stateDir: {
+    shape: z.string().startsWith('/'),
+    default: undefined,
+    text: 'folder for numbers that survive restarts (default /var/lib/sidestep/INSTANCE)',
+  },
+  runDir: {
+    shape: z.string().startsWith('/'),
+    default: undefined,
+    text: 'folder for sockets (default /run/sidestep/INSTANCE)',
+  },
+  bpffs: { shape: z.string().startsWith('/'), default: '/sys/fs/bpf', text: 'bpf file system for pins' },
+  podCidrs: {
+    shape: z.preprocess((v) => (typeof v === 'string' ? v.split(',').filter((s) => s !== '') : v), z.array(prefix)),
+    default: [],
+    text: 'ranges of pod addresses: one in them that nobody told us of is "unmanaged", never "world"',
+  },
+  metricsAddress: {
+    shape: z.string().regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):\d+$/, 'must be HOST:PORT'),
+    default: undefined,
+    text: 'also serve /metrics, /healthz and /readyz here',
+  },
+  logLevel: {
+    shape: z.enum(['trace', 'debug', 'info', 'warn', 'error']),
+    default: 'info',
+    text: 'least level that is logged',
+  },
+  logFormat: { shape: z.enum(['auto', 'json', 'pretty']), default: 'auto', text: 'auto: pretty on a terminal' },
+  flowHistory: { shape: count(16, 10_000_000), default: 65535, text: 'flow records kept in memory' },
+  flowHistoryBytes: { shape: count(1 << 16, 2 ** 40), default: 64 << 20, text: 'bytes they may take' },
+  flows: {
+    shape: count(1024, 1 << 26),
+    default: 524288,
+    text: 'entries of the flow table; at least 2048 times the CPUs',
+  },
+  policyEntries: { shape: count(256, 1 << 24), default: 131072, text: 'entries of all policy tables together' },
+  ipcache: { shape: count(256, 1 << 24), default: 131072, text: 'addresses with an identity' },
+  endpoints: { shape: count(16, 65536), default: 4096, text: 'workloads on this node' },
+  flowQuota: { shape: count(16, 1 << 24), default: 65536, text: 'unanswered flows one workload may hold open' },
+  ringBytes: { shape: powerOfTwo, default: 4 << 20, text: 'bytes of the event ring' },
+} as const satisfies Record<string, { shape: z.ZodType; default: unknown; text: string }>;
+
+export type OptionName = keyof typeof OPTIONS;
+export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
+
+type Values = { readonly [name in OptionName]: z.infer<(typeof OPTIONS)[name]['shape']> };
+/** What is always there in the end. */
+export type Config = Omit<Values, 'metricsAddress'> & { readonly metricsAddress: string | undefined };
+export type ConfigOrigins = Readonly<Record<OptionName, string>>;
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** "default", "file PATH", "environment" or "flag". */
+  readonly origins: ConfigOrigins;
+}
+
+export const flagOf = (name: OptionName): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+export const variableOf = (name: OptionName): string =>
+  `SIDESTEP_${name.replace(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
+
+/**
+ * @param flags as the command line gave them, by option name
+ * @throws CONFIG_INVALID with the option and where its value is from
+ */
+export function loadConfig(
+  flags: Readonly<Record<string, unknown>>,
+  environment: NodeJS.ProcessEnv,
+  file: string | undefined,
+): LoadedConfig {
+  const fromFile = file === undefined ? {} : readFile(file);
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, string> = {};
+  for (const name of OPTION_NAMES) {
+    const candidates: readonly (readonly [unknown, string])[] = [
+      [flags[name], 'flag'],
+      [environment[variableOf(name)], 'environment'],
+      [fromFile[name], `file ${file}`],
+      [OPTIONS[name].default, 'default'],
+    ];
+    const [value, origin] = candidates.find(([candidate]) => candidate !== undefined) ?? [undefined, 'default'];
+    origins[name] = origin;
+    values[name] = value === undefined ? undefined : check(name, value, origin);
+  }
+  values['stateDir'] ??= `/var/lib/sidestep/${values['instance']}`;
+  values['runDir'] ??= `/run/sidestep/${values['instance']}`;
+  if (values['source'] === undefined)
+    throw new SidestepError('CONFIG_INVALID', 'source: no folder of manifests given', {
+      hint: 'Add --source DIR, or set SIDESTEP_SOURCE.',
+    });
+  return { config: values as unknown as Config, origins: origins as ConfigOrigins };
+}
+
+function check(name: OptionName, value: unknown, origin: string): unknown {
+  const result = (OPTIONS[name].shape as z.ZodType).safeParse(value);
+  if (result.success) return result.data;
+  const why = result.error.issues.map((issue) => issue.message).join('; ');
+  throw new SidestepError('CONFIG_INVALID', `${name} (${origin}): ${JSON.stringify(value)}: ${why}`, { path: name });
+}
+
+function readFile(file: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = parse(readFileSync(file, 'utf8')) ?? {};
+  } catch (cause) {
+    throw new SidestepError(
+      'CONFIG_INVALID',
+      `${file} cannot be read: ${cause instanceof Error ? cause.message : cause}`,
+      { cause, path: file },
+    );
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new SidestepError('CONFIG_INVALID', `${file} must hold a mapping`, { path: file });
+  const unknown = Object.keys(value).find((key) => !(OPTION_NAMES as string[]).includes(key));
+  if (unknown !== undefined)
+    throw new SidestepError('CONFIG_INVALID', `${file}: there is no option ${unknown}`, { path: unknown });
+  return value as Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,94 @@
+/** What the agent shows of itself, over its socket and in `sidestep status`. */
+import type { EndpointStatus } from '../datapath/endpoint-status.ts';
+import type { Issue, PolicySummary } from '../model/snapshot.ts';
+import type { FlowStore } from '../observe/store.ts';
+
+/** Something that works with less, or not at all, and why. */
+export interface Degradation {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface FlowAccounting {
+  /** By the kernel programs: reports written into the ring, and lost because it was full. */
+  readonly made: number;
+  readonly lostInKernel: number;
+  /** Taken out of the ring. */
+  readonly delivered: number;
+  readonly stored: number;
+  readonly evicted: number;
+  readonly kept: number;
+  readonly bytes: number;
+  readonly followers: number;
+  readonly lostByFollowers: number;
+}
+
+export interface AgentStatus {
+  readonly version: string;
+  readonly instance: string;
+  readonly node: string;
+  readonly pid: number;
+  readonly startedAt: string;
+  /** ready: everything is in force. degraded: see `degraded` and `issues`. starting: not yet. */
+  readonly health: 'starting' | 'ready' | 'degraded';
+  readonly synced: boolean;
+  /** Tables of an earlier agent were taken over. */
+  readonly adopted: boolean;
+  readonly attach: 'tcx' | 'clsact';
+  readonly revision: { readonly snapshot: number; readonly kernel: number };
+  readonly degraded: readonly Degradation[];
+  readonly issues: readonly Issue[];
+  readonly endpoints: Readonly<Record<EndpointStatus['state'], number>>;
+  readonly policies: Readonly<Record<PolicySummary['state'], number>>;
+  readonly identities: number;
+  readonly bypass: { readonly all: boolean; readonly namespaces: readonly string[] };
+  readonly writes: { readonly total: number; readonly lastChange: number };
+  readonly flows: FlowAccounting;
+  readonly maps: readonly {
+    readonly name: string;
+    readonly entries: number;
+    readonly maxEntries: number;
+    readonly pressure: number;
+  }[];
+  /** Packets dropped, by reason and direction. */
+  readonly drops: readonly {
+    readonly reason: string;
+    readonly direction: 'EGRESS' | 'INGRESS';
+    readonly packets: number;
+    readonly bytes: number;
+  }[];
+  readonly forwarded: { readonly packets: number; readonly bytes: number };
+  readonly config: Readonly<Record<string, { readonly value: unknown; readonly origin: string }>>;
+}
+
+export interface EndpointRow extends Omit<EndpointStatus, 'addresses'> {
+  readonly addresses: readonly string[];
+}
+
+export interface IdentityRow {
+  readonly id: number;
+  readonly labels: readonly string[];
+}
+
+export interface PolicyRow {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly state: PolicySummary['state'];
+  readonly origin: string;
+  readonly selects: readonly string[];
+  readonly issues: readonly Issue[];
+}
+
+export interface AgentView {
+  readonly nodeName: string;
+  status(): AgentStatus;
+  endpoints(): readonly EndpointRow[];
+  identities(): readonly IdentityRow[];
+  policies(): readonly PolicyRow[];
+  readonly flows: FlowStore;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  readonly metricsType: string;
+}

@@ -1,0 +1,173 @@
+/** Sets the demo's stage: node, workloads, manifests, web server, agent; and gives the acts their means to act on it. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentProcess } from './agent-process.ts';
+import { type Cast, NAMESPACE, NODE_NAME, PORT, type Role, rolesOf } from './cast.ts';
+import { FlowFollower } from './flows.ts';
+import { ManifestFolder, namespaceManifest, podManifest } from './manifests.ts';
+import { inside } from './namespaces.ts';
+import { attachRouted, createNode } from './network.ts';
+import { Child } from './process.ts';
+import type { DemoRecord } from './record.ts';
+import type { RequestOutcome } from './workload.ts';
+
+export interface ClientSettings {
+  readonly count?: number;
+  readonly intervalMs?: number;
+  readonly keepAlive?: boolean;
+}
+
+/** How long the client waits; a refused one hears nothing at all. */
+export const TIMEOUT_MS = 700;
+
+export class Stage {
+  readonly cast: Cast;
+  readonly agent: AgentProcess;
+  readonly manifests: ManifestFolder;
+  readonly signal: AbortSignal;
+  readonly #command: readonly string[];
+  readonly #record: DemoRecord;
+  readonly #clients: Child[] = [];
+  #server: Child | undefined;
+  #flows: FlowFollower | undefined;
+
+  constructor(cast: Cast, record: DemoRecord, command: readonly string[], signal: AbortSignal) {
+    this.cast = cast;
+    this.signal = signal;
+    // Whatever is being waited for then ends at once, and the next step throws.
+    signal.addEventListener('abort', () => this.killAll());
+    this.#command = command;
+    this.#record = record;
+    const folder = (name: string): string => join(record.folder, name);
+    mkdirSync(folder('state'), { recursive: true });
+    this.manifests = new ManifestFolder(folder('manifests'));
+    this.agent = new AgentProcess({
+      command,
+      namespace: cast.node.namespace,
+      node: NODE_NAME,
+      instance: record.instance,
+      source: this.manifests.path,
+      stateDirectory: folder('state'),
+      logFile: folder('agent.log'),
+    });
+  }
+
+  get url(): string {
+    return `http://${this.cast.backend.attachment.ipv4}:${PORT}/api/v1/data`;
+  }
+
+  /** Builds everything, one step after the other; an abort takes effect between two steps. */
+  async setUp(): Promise<void> {
+    this.signal.throwIfAborted();
+    await createNode(this.cast.node);
+    for (const role of rolesOf(this.cast)) {
+      this.signal.throwIfAborted();
+      await attachRouted(this.cast.node, role.attachment);
+    }
+    this.#writeManifests();
+    this.signal.throwIfAborted();
+    this.#server = this.#workload(this.cast.backend, ['serve', '--port', String(PORT)]);
+    await this.#server.waitForLine((line) => line === 'listening');
+    await this.startAgent();
+  }
+
+  #writeManifests(): void {
+    this.manifests.write('namespace.yaml', namespaceManifest(NAMESPACE));
+    for (const { pod, app, attachment } of rolesOf(this.cast)) {
+      const addresses = [attachment.ipv4, attachment.ipv6];
+      const manifest = {
+        namespace: NAMESPACE,
+        name: pod,
+        labels: { app },
+        addresses,
+        netns: attachment.namespace,
+        node: NODE_NAME,
+      };
+      this.manifests.write(`pod-${pod}.yaml`, podManifest(manifest));
+    }
+  }
+
+  async startAgent(): Promise<void> {
+    this.signal.throwIfAborted();
+    await this.agent.start({ signal: this.signal });
+    await this.#flows?.stop();
+    this.#flows = FlowFollower.start(this.#command, this.#record.instance, this.cast.node.namespace);
+  }
+
+  get flows(): FlowFollower {
+    if (this.#flows === undefined) throw new Error('the agent has not been started');
+    return this.#flows;
+  }
+
+  /** A client in a workload that keeps asking the backend until `stop`, or `count` times. */
+  client(role: Role, settings: ClientSettings = {}): Client {
+    this.signal.throwIfAborted();
+    const { count, intervalMs = 50, keepAlive = false } = settings;
+    const options = ['--url', this.url, '--interval', String(intervalMs), '--timeout', String(TIMEOUT_MS)];
+    if (count !== undefined) options.push('--count', String(count));
+    if (keepAlive) options.push('--keep-alive');
+    const child = this.#workload(role, ['ask', ...options]);
+    this.#clients.push(child);
+    return new Client(child);
+  }
+
+  #workload(role: Role, args: readonly string[]): Child {
+    return Child.start('nsenter', inside(role.attachment.namespace, [...this.#command, 'demo-workload', ...args]));
+  }
+
+  /** At once, without waiting. */
+  killAll(): void {
+    for (const child of [...this.#clients, this.#server]) child?.kill('SIGKILL');
+    this.#flows?.kill();
+  }
+
+  /** Ends clients and followers. The rest goes with the namespaces. */
+  async strike(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.stop()));
+    await this.#flows?.stop();
+  }
+
+  /** Lets the demo end while agent and web server go on. */
+  release(): void {
+    this.#server?.release();
+    this.agent.release();
+  }
+}
+
+/** A client's outcomes as they come. */
+export class Client {
+  readonly #child: Child;
+  readonly #outcomes: RequestOutcome[] = [];
+
+  constructor(child: Child) {
+    this.#child = child;
+  }
+
+  get outcomes(): readonly RequestOutcome[] {
+    for (const line of this.#child.lines.slice(this.#outcomes.length))
+      this.#outcomes.push(JSON.parse(line) as RequestOutcome);
+    return this.#outcomes;
+  }
+
+  /** Waits until `enough` of the outcomes are there. @returns false when `timeoutMs` pass or the client ends without them */
+  async until(enough: (outcomes: readonly RequestOutcome[]) => boolean, timeoutMs = 5_000): Promise<boolean> {
+    return this.#child
+      .waitForLine(() => enough(this.outcomes), { timeoutMs })
+      .then(
+        () => true,
+        () => false,
+      );
+  }
+
+  /** Waits until a client with a count is done. */
+  async finished(): Promise<readonly RequestOutcome[]> {
+    await this.#child.exited;
+    return this.outcomes;
+  }
+
+  /** Lets the request under way end. */
+  async stop(): Promise<readonly RequestOutcome[]> {
+    this.#child.endInput();
+    return this.finished();
+  }
+}

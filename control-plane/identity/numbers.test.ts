@@ -1,0 +1,119 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Origin } from '../model/policy.ts';
+import { Numbers } from './numbers.ts';
+
+let folder: string;
+let path: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sidestep-numbers-'));
+  path = join(folder, 'state', 'numbers.json');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const ref = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'guard' };
+const rule = (name: string): Origin => ({ kind: 'rules', rules: [{ ...ref, rule: name }] });
+const closed: Origin = { kind: 'default-deny', policies: [ref] };
+
+test('equal label sets have one identity, others another, all in the range for allocation', () => {
+  const numbers = new Numbers(undefined);
+  const web = numbers.identity(['k8s:app=web']);
+  expect(numbers.identity(['k8s:app=web'])).toBe(web);
+  expect(numbers.identity(['k8s:app=api'])).not.toBe(web);
+  expect(web).toBeGreaterThanOrEqual(256);
+  expect(web).toBeLessThanOrEqual(65535);
+});
+
+test('the same labels get the same identity in every agent', () => {
+  const [one, other] = [new Numbers(undefined), new Numbers(undefined)];
+  one.identity(['k8s:app=first']);
+  expect(one.identity(['k8s:app=web'])).toBe(other.identity(['k8s:app=web']));
+});
+
+test('every identity can be given out, each once, and then it is an error', () => {
+  const numbers = new Numbers(undefined);
+  const given = new Set(Array.from({ length: 65280 }, (_, i) => numbers.identity([`k8s:n=${i}`])));
+  expect(given.size).toBe(65280);
+  expect(() => numbers.identity(['k8s:n=one-more'])).toThrow(expect.objectContaining({ code: 'MAP_FULL' }));
+});
+
+test('identities that nobody has are given back only when most are taken', () => {
+  const numbers = new Numbers(undefined);
+  const kept = numbers.identity(['k8s:n=0']);
+  const gone = numbers.identity(['k8s:n=1']);
+  numbers.release(new Set([kept]));
+  expect(numbers.identity(['k8s:n=1'])).toBe(gone);
+  for (let i = 2; i < 65280; i++) numbers.identity([`k8s:n=${i}`]);
+  numbers.release(new Set([kept]));
+  expect(numbers.identity(['k8s:n=0'])).toBe(kept);
+  expect(() => numbers.identity(['k8s:n=one-more'])).not.toThrow();
+});
+
+test('rule ids begin behind the reserved ones and name their origin', () => {
+  const numbers = new Numbers(undefined);
+  const id = numbers.rule(rule('ingress[0]'));
+  expect(id).toBe(16);
+  expect(numbers.rule(rule('ingress[0]'))).toBe(id);
+  expect(numbers.rule(closed)).toBe(17);
+  expect(numbers.origins.get(17)).toEqual(closed);
+  expect(numbers.origins.get(1)).toEqual({ kind: 'reserved', name: 'local-host' });
+});
+
+test('rule ids below the floor are not given out', () => {
+  expect(new Numbers(undefined, 500).rule(closed)).toBe(500);
+});
+
+test('numbers survive a restart, and none is used again for something else', () => {
+  const before = new Numbers(path);
+  const identity = before.identity(['k8s:app=web']);
+  const rules = [before.rule(rule('ingress[0]')), before.rule(closed)];
+  before.save();
+  const after = new Numbers(path);
+  expect(after.problem).toBeUndefined();
+  expect(after.rule(rule('egress[0]'))).toBe(18);
+  expect(after.identity(['k8s:app=web'])).toBe(identity);
+  expect([after.rule(rule('ingress[0]')), after.rule(closed)]).toEqual(rules);
+  expect(after.origins.get(17)).toEqual(closed);
+});
+
+test('what was not saved is not on disk, and saving nothing new writes nothing', () => {
+  const numbers = new Numbers(path);
+  numbers.identity(['k8s:app=web']);
+  expect(existsSync(path)).toBe(false);
+  numbers.save();
+  rmSync(path);
+  numbers.save();
+  expect(existsSync(path)).toBe(false);
+});
+
+test.each([
+  ['half a file', (text: string) => text.slice(0, -5)],
+  ['another version', (text: string) => text.replace('"version":1', '"version":2')],
+  ['a number that stands twice', (text: string) => text.replace('[17,', '[16,')],
+  ['a number that is none', (text: string) => text.replace('[17,', '["17",')],
+  ['an empty file', () => ''],
+])('%s is set aside, named, and everything numbered anew above the floor', (_, damage) => {
+  const before = new Numbers(path);
+  before.rule(rule('ingress[0]'));
+  before.rule(closed);
+  before.save();
+  writeFileSync(path, damage(readFileSync(path, 'utf8')));
+  const after = new Numbers(path, 18);
+  expect(after.problem).toMatchObject({ code: 'STATE_UNUSABLE', origin: path });
+  expect(after.rule(closed)).toBe(18);
+  after.save();
+  expect(readdirSync(join(folder, 'state')).sort()).toEqual(['numbers.json', 'numbers.json.unusable']);
+  expect(new Numbers(path).problem).toBeUndefined();
+});
+
+test('a state folder that cannot be written is an error with a code', () => {
+  writeFileSync(join(folder, 'state'), 'a file where a folder should be');
+  const numbers = new Numbers(undefined);
+  expect(() => numbers.save()).not.toThrow();
+  expect(() => new Numbers(join(folder, 'state', 'numbers.json'))).toThrow(
+    expect.objectContaining({ code: 'STATE_UNUSABLE' }),
+  );
+});

@@ -1,0 +1,77 @@
+/** Where numbers survive a restart: one JSON file in the state folder, replaced in one step. */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { SidestepError } from '../model/error.ts';
+import type { Origin } from '../model/policy.ts';
+
+const Policy = { kind: z.string(), namespace: z.string(), name: z.string() };
+const Stored = z.object({
+  version: z.literal(1),
+  identities: z.array(z.tuple([z.int().positive(), z.string()])),
+  rules: z.array(
+    z.tuple([
+      z.int().positive(),
+      z.discriminatedUnion('kind', [
+        z.object({ kind: z.literal('rules'), rules: z.array(z.object({ ...Policy, rule: z.string() })) }),
+        z.object({ kind: z.literal('default-deny'), policies: z.array(z.object(Policy)) }),
+      ]),
+    ]),
+  ),
+});
+
+/** Identities with the text of their labels, rule ids with what they stand for. */
+export interface StoredNumbers {
+  readonly identities: readonly (readonly [number, string])[];
+  readonly rules: readonly (readonly [number, Origin])[];
+}
+
+/**
+ * @returns undefined when there is no file
+ * @throws STATE_UNUSABLE when it cannot be read or was not written by us
+ */
+export function readNumbers(path: string): StoredNumbers | undefined {
+  try {
+    const { identities, rules } = Stored.parse(JSON.parse(readFileSync(path, 'utf8')));
+    for (const list of [identities, rules])
+      if (new Set(list.map(([number]) => number)).size < list.length) throw new Error('a number stands twice');
+    return { identities, rules };
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw unusable(path, 'does not hold the numbers of an agent', cause);
+  }
+}
+
+/** Moves an unusable file aside, so that it can be looked at. @returns its new path. @throws STATE_UNUSABLE */
+export function moveAside(path: string): string {
+  const aside = `${path}.unusable`;
+  try {
+    renameSync(path, aside);
+  } catch (cause) {
+    throw unusable(path, 'cannot be moved aside', cause);
+  }
+  return aside;
+}
+
+/** On disk when it returns; a crash leaves the old file or the new one. @throws STATE_UNUSABLE */
+export function writeNumbers(path: string, numbers: StoredNumbers): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const temporary = `${path}.new`;
+    const file = openSync(temporary, 'w', 0o600);
+    try {
+      writeFileSync(file, JSON.stringify({ version: 1, ...numbers }));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (cause) {
+    throw unusable(path, 'cannot be written', cause);
+  }
+}
+
+function unusable(path: string, what: string, cause: unknown): SidestepError {
+  const why = cause instanceof z.ZodError ? z.prettifyError(cause).split('\n')[0] : (cause as Error).message;
+  return new SidestepError('STATE_UNUSABLE', `${path} ${what}: ${why}`, { cause, path });
+}

@@ -1,0 +1,185 @@
+/** A kernel event, with names instead of numbers. */
+import { randomUUID } from 'node:crypto';
+import { DROP_REASONS } from '../generated/reasons.ts';
+import { formatAddress, isMappedIpv4 } from '../model/address.ts';
+import type { HalfVerdict, KernelEvent } from '../model/event.ts';
+import type { Direction, Origin, PolicyRef, RuleRef } from '../model/policy.ts';
+import {
+  EVENT_TYPE,
+  type Flow,
+  type FlowEndpoint,
+  type FlowPolicy,
+  type Layer4,
+  type TcpFlagName,
+  TRACE_TO_ENDPOINT,
+  TRACE_TO_STACK,
+} from './flow.ts';
+import { closeText, layer4Text, originText } from './summary.ts';
+
+/** What the agent knows of numbers and addresses. */
+export interface Resolver {
+  readonly nodeName: string;
+  readonly version: string;
+  /** Labels of an identity, sorted and prefixed. */
+  labels(identity: number): readonly string[] | undefined;
+  pod(address: Uint8Array): { readonly namespace: string; readonly name: string } | undefined;
+  origin(rule: number): Origin | undefined;
+  endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
+}
+
+const TCP_FLAGS: readonly (readonly [number, TcpFlagName])[] = [
+  [0x01, 'FIN'],
+  [0x02, 'SYN'],
+  [0x04, 'RST'],
+  [0x08, 'PSH'],
+  [0x10, 'ACK'],
+  [0x20, 'URG'],
+  [0x40, 'ECE'],
+  [0x80, 'CWR'],
+];
+
+export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
+  const l4 = layer4(event);
+  const halves = { egress: event.egress, ingress: event.ingress };
+  const notes = [layer4Text(l4, event.protocol)];
+  if (event.kind === 'close') notes.push(closeText(event));
+  for (const direction of ['egress', 'ingress'] as const)
+    notes.push(...halfText(direction, halves[direction], resolver));
+  if (event.adopted && event.kind === 'new') notes.push('adopted mid-stream');
+  if (event.revoked) notes.push('revoked by a policy change');
+  const at = resolver.endpoint(event.ifindex);
+  return {
+    time: timestamp(event.time),
+    uuid: randomUUID(),
+    ...kindOf(event),
+    IP: {
+      source: formatAddress(event.source),
+      destination: formatAddress(event.destination),
+      ipVersion: isMappedIpv4(event.source) ? 'IPv4' : 'IPv6',
+    },
+    ...(l4 ? { l4 } : {}),
+    source: endpoint(event.source, event.sourceIdentity, event.sourceIfindex, resolver),
+    destination: endpoint(event.destination, event.destinationIdentity, event.destinationIfindex, resolver),
+    Type: 'L3_L4',
+    node_name: resolver.nodeName,
+    ...(at ? { interface: { index: event.ifindex, name: at.interface } } : {}),
+    emitter: { name: 'sidestep', version: resolver.version },
+    ...attribution(event, resolver),
+    Summary: notes.filter((note) => note !== '').join('; '),
+  };
+}
+
+/** RFC 3339 with microseconds: the kernel's clock is that exact, JavaScript's dates are not. */
+export function timestamp(milliseconds: number): string {
+  const whole = Math.floor(milliseconds);
+  const micros = Math.floor((milliseconds - whole) * 1000);
+  return new Date(whole).toISOString().replace('Z', `${String(micros).padStart(3, '0')}Z`);
+}
+
+function isEnforced(half: HalfVerdict): boolean {
+  return half.verdict !== 'none' && half.rule !== 0;
+}
+
+function kindOf(event: KernelEvent): Pick<Flow, 'verdict' | 'event_type' | 'traffic_direction'> & Partial<Flow> {
+  if (event.kind === 'drop') {
+    const reason = event.reason ?? 'POLICY_DENIED';
+    return {
+      verdict: 'DROPPED',
+      event_type: { type: EVENT_TYPE.DROP, sub_type: DROP_REASONS[reason].number },
+      drop_reason: DROP_REASONS[reason].number,
+      drop_reason_desc: reason,
+      traffic_direction:
+        event.deniedBy === undefined
+          ? event.hook === 'from-workload'
+            ? 'EGRESS'
+            : 'INGRESS'
+          : direction(event.deniedBy),
+    };
+  }
+  const ruled = isEnforced(event.ingress) ? 'ingress' : isEnforced(event.egress) ? 'egress' : undefined;
+  if (event.kind === 'new' && ruled !== undefined) {
+    return {
+      verdict: 'FORWARDED',
+      event_type: { type: EVENT_TYPE.POLICY_VERDICT },
+      traffic_direction: direction(ruled),
+      policy_match_type: event[ruled].match,
+      is_reply: false,
+    };
+  }
+  const local = event.destinationIfindex !== 0;
+  return {
+    verdict: 'FORWARDED',
+    event_type: { type: EVENT_TYPE.TRACE, sub_type: local ? TRACE_TO_ENDPOINT : TRACE_TO_STACK },
+    traffic_direction: local ? 'INGRESS' : 'EGRESS',
+    trace_observation_point: local ? 'TO_ENDPOINT' : 'TO_STACK',
+    trace_reason: event.kind === 'new' ? 'NEW' : 'ESTABLISHED',
+    is_reply: false,
+  };
+}
+
+function direction(half: Direction): 'INGRESS' | 'EGRESS' {
+  return half === 'ingress' ? 'INGRESS' : 'EGRESS';
+}
+
+function layer4(event: KernelEvent): Layer4 | undefined {
+  const ports = { source_port: event.sourcePort, destination_port: event.destinationPort };
+  switch (event.protocol) {
+    case 6:
+      return {
+        TCP: {
+          ...ports,
+          flags: Object.fromEntries(TCP_FLAGS.flatMap(([bit, name]) => (event.tcpFlags & bit ? [[name, true]] : []))),
+        },
+      };
+    case 17:
+      return { UDP: ports };
+    case 132:
+      return { SCTP: ports };
+    case 1:
+      return { ICMPv4: { type: event.icmpType, code: event.icmpCode } };
+    case 58:
+      return { ICMPv6: { type: event.icmpType, code: event.icmpCode } };
+    default:
+      return undefined;
+  }
+}
+
+function endpoint(address: Uint8Array, identity: number, ifindex: number, resolver: Resolver): FlowEndpoint {
+  const pod = resolver.pod(address);
+  const id = ifindex === 0 ? undefined : resolver.endpoint(ifindex)?.id;
+  return {
+    ...(id === undefined ? {} : { ID: id }),
+    identity,
+    ...(pod ? { namespace: pod.namespace } : {}),
+    labels: resolver.labels(identity) ?? [],
+    ...(pod ? { pod_name: pod.name } : {}),
+  };
+}
+
+function halfText(half: Direction, verdict: HalfVerdict, resolver: Resolver): string[] {
+  if (!isEnforced(verdict)) return [];
+  return [originText(half, verdict, resolver.origin(verdict.rule))];
+}
+
+function attribution(event: KernelEvent, resolver: Resolver): Partial<Flow> {
+  const fields: { -readonly [key in keyof Flow]?: Flow[key] } = {};
+  for (const half of ['egress', 'ingress'] as const) {
+    const { verdict, rule, revision } = event[half];
+    const origin = resolver.origin(rule);
+    if (verdict === 'none' || origin === undefined || origin.kind === 'reserved') continue;
+    const policies = (origin.kind === 'rules' ? origin.rules : origin.policies).map((ref) => policyOf(ref, revision));
+    fields[verdict === 'deny' ? (`${half}_denied_by` as const) : (`${half}_allowed_by` as const)] = policies;
+  }
+  return fields;
+}
+
+function policyOf(ref: PolicyRef | RuleRef, revision: number): FlowPolicy {
+  const { kind, namespace, name } = ref;
+  return {
+    name,
+    namespace,
+    labels: 'rule' in ref ? [`sidestep:rule=${ref.rule}`] : [],
+    revision: String(revision),
+    kind,
+  };
+}

@@ -1,0 +1,185 @@
+import { expect, test } from 'vitest';
+import { parseManifests } from '../api/manifests.ts';
+import { parseAddress, parsePrefix } from '../model/address.ts';
+import type { NodeObject, ObjectSet, PodObject, PolicyObject } from '../model/objects.ts';
+import { type CheckAnswer, checkPolicy } from './check.ts';
+
+function pod(name: string, ip: string, more: Partial<PodObject> = {}): PodObject {
+  return {
+    namespace: 'shop',
+    name,
+    uid: name,
+    labels: new Map([['app', name]]),
+    serviceAccount: 'default',
+    nodeName: '',
+    hostNetwork: false,
+    netns: '',
+    addresses: [parseAddress(ip)],
+    origin: 'test',
+    ...more,
+  };
+}
+
+function policy(name: string, sections: string): PolicyObject[] {
+  const text = `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: { name: ${name}, namespace: shop }\nspec: { ${sections} }\n`;
+  const [object] = parseManifests(text, 'p.yaml').objects;
+  if (object?.kind !== 'Policy') throw new Error('not a policy');
+  const { ref, issues, policies, closed } = object.object;
+  return [...policies, ...closed].map((each) => ({
+    ref,
+    origin: 'p.yaml',
+    state: issues.length > 0 ? 'refused' : 'accepted',
+    policy: each,
+    issues,
+  }));
+}
+
+const node = (name: string, address: string, range: string): NodeObject => ({
+  name,
+  podRanges: [parsePrefix(range)],
+  addresses: [parseAddress(address)],
+});
+
+const PODS = [
+  pod('web', '10.0.1.1', { nodeName: 'n1' }),
+  pod('api', '10.0.2.1', { nodeName: 'n2' }),
+  pod('probe', '192.0.2.2', { nodeName: 'n2', hostNetwork: true }),
+  pod('loose', '10.0.3.1'),
+  pod('system', '10.0.1.9', { namespace: 'default' }),
+];
+const NODES = [node('n1', '192.0.2.1', '10.0.1.0/24'), node('n2', '192.0.2.2', '10.0.2.0/24')];
+
+function world(...policies: PolicyObject[][]): ObjectSet {
+  const list = policies.flat();
+  return { namespaces: [], pods: PODS, nodes: NODES, policies: list, issues: list.flatMap(({ issues }) => issues) };
+}
+const GUARD = policy(
+  'guard',
+  'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: web } }], toPorts: [{ ports: [{ port: "80", protocol: TCP }] }] }]',
+);
+
+function ask(objects: ObjectSet, from: string, to: string, port = '80/TCP'): CheckAnswer {
+  return checkPolicy(objects, { from, to, port });
+}
+
+test('the answer has the documented shape', () => {
+  expect(ask(world(GUARD), 'shop/web', 'shop/api')).toEqual({
+    verdict: 'ALLOWED',
+    l7: false,
+    egress: { verdict: 'ALLOWED', policies: [], reason: 'no-policy' },
+    ingress: {
+      verdict: 'ALLOWED',
+      policies: [{ kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'guard', rule: 'ingress[0]' }],
+      reason: 'rule',
+    },
+    authentication: 'disabled',
+  });
+});
+
+test('default deny names the policies that switched it on', () => {
+  const { verdict, ingress } = ask(world(GUARD), 'shop/loose', 'shop/api');
+  expect([verdict, ingress]).toEqual([
+    'DENIED',
+    {
+      verdict: 'DENIED',
+      policies: [{ kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'guard', rule: '' }],
+      reason: 'default-deny',
+    },
+  ]);
+});
+
+test('a flow passes only when both ends let it', () => {
+  const closedEgress = policy('no-way-out', 'endpointSelector: { matchLabels: { app: web } }, egress: [{}]');
+  const answer = ask(world(GUARD, closedEgress), 'shop/web', 'shop/api');
+  expect([answer.verdict, answer.egress.verdict, answer.ingress.verdict]).toEqual(['DENIED', 'DENIED', 'ALLOWED']);
+});
+
+test.each([
+  ['80/TCP', 'ALLOWED'],
+  ['80/tcp', 'ALLOWED'],
+  ['81/TCP', 'DENIED'],
+  ['80/UDP', 'DENIED'],
+  ['8/ICMP', 'DENIED'],
+  ['128/ICMPv6', 'DENIED'],
+])('port %s is %s by a rule for 80/TCP', (port, verdict) => {
+  expect(ask(world(GUARD), 'shop/web', 'shop/api', port).verdict).toBe(verdict);
+});
+
+test('ICMP passes a rule without ports', () => {
+  const anyPort = policy(
+    'any-port',
+    'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromEndpoints: [{}] }]',
+  );
+  expect(ask(world(anyPort), 'shop/web', 'shop/api', '8/ICMP').verdict).toBe('ALLOWED');
+});
+
+/** Admits exactly one entity to every pod of the namespace. */
+const onlyFrom = (entity: string): ObjectSet =>
+  world(policy('only', `endpointSelector: {}, ingress: [{ fromEntities: [${entity}] }]`));
+
+test.each([
+  ['world', 'shop/api', 'world'],
+  ['8.8.8.8', 'shop/api', 'world'],
+  ['2001:db8::1', 'shop/api', 'world'],
+  ['host', 'shop/api', 'host'],
+  // The address of the node that the pod is on, and a pod of its host network.
+  ['192.0.2.2', 'shop/api', 'host'],
+  ['shop/probe', 'shop/api', 'host'],
+  // Another node is the world to it.
+  ['192.0.2.1', 'shop/api', 'world'],
+  ['shop/probe', 'shop/web', 'world'],
+  // A pod that names no node is on whatever node reads it.
+  ['192.0.2.1', 'shop/loose', 'host'],
+  // Addresses of pods, and of nobody that we know.
+  ['10.0.1.1', 'shop/api', 'pod'],
+  ['10.0.1.77', 'shop/api', 'unmanaged'],
+])('%s is to %s: %s', (from, to, what) => {
+  const admitted = ['world', 'host', 'cluster'].filter((entity) => {
+    const { reason } = ask(onlyFrom(entity), from, to).ingress;
+    return reason === 'rule';
+  });
+  const expected = { world: ['world'], host: ['host', 'cluster'], unmanaged: ['cluster'], pod: ['cluster'] }[what];
+  expect(admitted).toEqual(expected);
+});
+
+test('a node reaches its own pods though default deny is on', () => {
+  expect(ask(world(GUARD), 'host', 'shop/api').ingress).toEqual({
+    verdict: 'ALLOWED',
+    policies: [],
+    reason: 'local-host',
+  });
+});
+
+test('an end that is no pod enforces nothing', () => {
+  expect(ask(world(), 'shop/web', 'world').ingress).toEqual({
+    verdict: 'ALLOWED',
+    policies: [],
+    reason: 'no-endpoint',
+  });
+});
+
+test('a bare name is a pod of the namespace default', () => {
+  expect(ask(world(GUARD), 'system', 'shop/api').verdict).toBe('DENIED');
+});
+
+test('a refused policy denies what it selects and is listed', () => {
+  const bad = policy('bad', 'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromCIDR: [] }]');
+  const answer = ask(world(bad), 'shop/web', 'shop/api');
+  expect(answer.verdict).toBe('DENIED');
+  expect(answer.issues).toMatchObject([{ code: 'FIELD_NOT_SUPPORTED', path: 'spec.ingress[0].fromCIDR' }]);
+});
+
+test.each(['', '80', 'TCP', '80/', '80/ANY', '65536/TCP', '256/ICMP', '-1/TCP', '80/TCP/x'])(
+  'port %j is a usage error',
+  (port) => {
+    expect(() => ask(world(), 'shop/web', 'shop/api', port)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  },
+);
+
+test.each(['', '/', 'a/b/c', 'shop/'])('end %j is a usage error', (end) => {
+  expect(() => ask(world(), end, 'shop/api')).toThrow(expect.objectContaining({ code: 'USAGE' }));
+});
+
+test('a pod that is not there is named', () => {
+  expect(() => ask(world(), 'shop/nobody', 'shop/api')).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+});

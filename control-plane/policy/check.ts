@@ -1,0 +1,157 @@
+/** `policy check`: what would a flow between two ends get, by the evaluator, without a kernel or an agent? */
+import { addressKey, parseAddress } from '../model/address.ts';
+import { SidestepError } from '../model/error.ts';
+import { type Labels, reservedLabels } from '../model/labels.ts';
+import type { NodeObject, ObjectSet, PodObject } from '../model/objects.ts';
+import { type Direction, PROTOCOLS } from '../model/policy.ts';
+import type { Issue } from '../model/snapshot.ts';
+import { evaluateHalf, type HalfAnswer } from './evaluate.ts';
+import { podLabels } from './identities.ts';
+
+export interface CheckQuestion {
+  /** NS/POD, an IP address, `world` or `host`. A bare name is a pod in the namespace `default`. */
+  readonly from: string;
+  readonly to: string;
+  /** PORT/PROTOCOL; ICMP and ICMPv6 have a type for a port. */
+  readonly port: string;
+}
+
+export interface CheckedPolicy {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Path of the rule below `spec`; '' where the policy as a whole counts (default deny). */
+  readonly rule: string;
+}
+
+export interface CheckedHalf {
+  readonly verdict: 'ALLOWED' | 'DENIED';
+  readonly policies: readonly CheckedPolicy[];
+  /** no-endpoint: this end is not a pod, and nothing is enforced there. The others: see HalfAnswer. */
+  readonly reason: HalfAnswer['reason'] | 'no-endpoint';
+}
+
+/** The shape that `-o json` prints. */
+export interface CheckAnswer {
+  readonly verdict: 'ALLOWED' | 'DENIED';
+  readonly l7: boolean;
+  readonly egress: CheckedHalf;
+  readonly ingress: CheckedHalf;
+  readonly authentication: 'required' | 'disabled';
+  /** What is refused among the objects; absent when nothing is. */
+  readonly issues?: readonly Issue[];
+}
+
+type End =
+  | { readonly kind: 'pod'; readonly pod: PodObject }
+  | { readonly kind: 'reserved'; readonly name: 'host' | 'world' | 'unmanaged' }
+  /** An address of a node: the host to the pods of that node. @see labelsOf */
+  | { readonly kind: 'node'; readonly node: string; readonly inPodRange: boolean };
+
+/**
+ * @param objects what the files say; a refused object counts as the agent would count it
+ * @throws USAGE when an end or the port cannot be read, NOT_FOUND when there is no such pod
+ */
+export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckAnswer {
+  const source = findEnd(objects, question.from);
+  const destination = findEnd(objects, question.to);
+  const { protocol, port } = parsePort(question.port);
+  const flow = {
+    source: labelsOf(objects, source, destination),
+    destination: labelsOf(objects, destination, source),
+    protocol,
+    port,
+  };
+  const policies = objects.policies.flatMap(({ policy }) => policy ?? []);
+  const half = (direction: Direction, end: End): CheckedHalf =>
+    end.kind === 'pod'
+      ? toHalf(evaluateHalf(direction, flow, policies))
+      : { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
+  const egress = half('egress', source);
+  const ingress = half('ingress', destination);
+  return {
+    verdict: egress.verdict === 'ALLOWED' && ingress.verdict === 'ALLOWED' ? 'ALLOWED' : 'DENIED',
+    l7: false,
+    egress,
+    ingress,
+    authentication: 'disabled',
+    ...(objects.issues.length > 0 ? { issues: objects.issues } : {}),
+  };
+}
+
+function toHalf({ verdict, reason, rules, policies }: HalfAnswer): CheckedHalf {
+  return { verdict, policies: [...rules, ...policies.map((ref) => ({ ...ref, rule: '' }))], reason };
+}
+
+function findEnd(objects: ObjectSet, text: string): End {
+  if (text === 'world' || text === 'host') return { kind: 'reserved', name: text };
+  const address = tryAddress(text);
+  if (address) return endAt(objects, address);
+  const [name = '', namespace = 'default', ...rest] = text.split('/').reverse();
+  if (name === '' || namespace === '' || rest.length > 0)
+    throw new SidestepError('USAGE', `${JSON.stringify(text)} is not NAMESPACE/POD, an IP address, world or host`);
+  const pod = objects.pods.find((each) => each.namespace === namespace && each.name === name);
+  if (!pod)
+    throw new SidestepError('NOT_FOUND', `none of the ${objects.pods.length} pods is ${namespace}/${name}`, {
+      hint: 'Check the name, and that its manifest is among the files.',
+    });
+  return pod.hostNetwork ? { kind: 'node', node: pod.nodeName, inPodRange: false } : { kind: 'pod', pod };
+}
+
+function tryAddress(text: string): Uint8Array | undefined {
+  try {
+    return parseAddress(text);
+  } catch (error) {
+    if (error instanceof SidestepError) return undefined;
+    throw error;
+  }
+}
+
+function endAt({ pods, nodes }: ObjectSet, address: Uint8Array): End {
+  const key = addressKey(address);
+  const owns = (addresses: readonly Uint8Array[]): boolean => addresses.some((each) => addressKey(each) === key);
+  const pod = pods.find((each) => !each.hostNetwork && owns(each.addresses));
+  if (pod) return { kind: 'pod', pod };
+  const inPodRange = nodes.some((node) => node.podRanges.some((range) => contains(range, address)));
+  const node = nodes.find((each) => owns(each.addresses));
+  if (node) return { kind: 'node', node: node.name, inPodRange };
+  return { kind: 'reserved', name: inPodRange ? 'unmanaged' : 'world' };
+}
+
+function contains({ address, bits }: NodeObject['podRanges'][number], candidate: Uint8Array): boolean {
+  return candidate.every((byte, i) => {
+    const mask = 0xff & (0xff << (8 - Math.min(8, Math.max(0, bits - i * 8))));
+    return (byte & mask) === address[i];
+  });
+}
+
+/** A node is the host to its own pods only; another node is to them what its address is: world, or unmanaged. */
+function labelsOf(objects: ObjectSet, end: End, peer: End): Labels {
+  switch (end.kind) {
+    case 'pod':
+      return podLabels(
+        end.pod,
+        objects.namespaces.find(({ name }) => name === end.pod.namespace),
+      );
+    case 'reserved':
+      return reservedLabels(end.name);
+    case 'node': {
+      const home = peer.kind === 'pod' ? peer.pod.nodeName : '';
+      // A pod without a node name is on whatever node reads its manifest.
+      if (home === '' || end.node === '' || home === end.node) return reservedLabels('host');
+      return reservedLabels(end.inPodRange ? 'unmanaged' : 'world');
+    }
+  }
+}
+
+function parsePort(text: string): { readonly protocol: number; readonly port: number } {
+  const [, number = '', name = ''] = /^(\d{1,5})\/([A-Za-z0-9]+)$/.exec(text) ?? [];
+  const protocol = Object.entries(PROTOCOLS).find(([known]) => known.toUpperCase() === name.toUpperCase())?.[1];
+  const most = protocol === PROTOCOLS.ICMP || protocol === PROTOCOLS.ICMPv6 ? 255 : 65535;
+  if (protocol === undefined || Number(number) > most)
+    throw new SidestepError(
+      'USAGE',
+      `${JSON.stringify(text)} is not PORT/PROTOCOL (TCP, UDP, SCTP) or TYPE/PROTOCOL (ICMP, ICMPv6)`,
+    );
+  return { protocol, port: Number(number) };
+}

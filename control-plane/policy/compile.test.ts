@@ -1,0 +1,197 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Numbers } from '../identity/numbers.ts';
+import { formatAddress, parseAddress, parsePrefix } from '../model/address.ts';
+import { NAMESPACE_KEY } from '../model/labels.ts';
+import type { NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
+import type { Policy } from '../model/policy.ts';
+import { Compiler } from './compile.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sidestep-compile-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function pod(name: string, ip: string, more: Partial<PodObject> = {}): PodObject {
+  return {
+    namespace: 'shop',
+    name,
+    uid: name,
+    labels: new Map([['app', name]]),
+    serviceAccount: 'default',
+    nodeName: 'here',
+    hostNetwork: false,
+    netns: `/run/netns/${name}`,
+    addresses: ip === '' ? [] : [parseAddress(ip)],
+    origin: 'test',
+    ...more,
+  };
+}
+
+function closing(app: string): Policy {
+  const ref = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: `close-${app}` };
+  const matchLabels = new Map([
+    ['any:app', app],
+    [`k8s:${NAMESPACE_KEY}`, 'shop'],
+  ]);
+  return { ref, subject: { matchLabels }, defaultDeny: { egress: false, ingress: true }, rules: [], refused: false };
+}
+
+function objects(
+  pods: readonly PodObject[],
+  policies: readonly Policy[] = [],
+  namespaces: readonly NamespaceObject[] = [],
+): ObjectSet {
+  return {
+    namespaces,
+    pods,
+    nodes: [],
+    policies: policies.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
+    issues: [],
+  };
+}
+
+function newCompiler(path?: string): Compiler {
+  return new Compiler(new Numbers(path), { nodeName: 'here', podRanges: [parsePrefix('10.0.0.0/8')] });
+}
+
+/** "address pod" of each. */
+function owners(compiler: Compiler, ...pods: PodObject[]): string[] {
+  return compiler.compile(objects(pods)).addresses.map(({ address, pod: name }) => `${formatAddress(address)} ${name}`);
+}
+
+test('who had an address keeps it, whatever order the pods come in', () => {
+  const compiler = newCompiler();
+  const [first, second] = [pod('first', '10.0.0.1'), pod('second', '10.0.0.1')];
+  expect(owners(compiler, second)).toEqual(['10.0.0.1 second']);
+  expect(owners(compiler, first, second)).toEqual(['10.0.0.1 second']);
+  expect(owners(compiler, first)).toEqual(['10.0.0.1 first']);
+  expect(owners(compiler, second, first)).toEqual(['10.0.0.1 first']);
+});
+
+test('at start the first pod in order has the address, and the other is named', () => {
+  const { addresses, issues, workloads } = newCompiler().compile(
+    objects([pod('first', '10.0.0.1'), pod('second', '10.0.0.1')]),
+  );
+  expect(addresses.map((each) => each.pod)).toEqual(['first']);
+  expect(workloads.map(({ name }) => name)).toEqual(['first']);
+  expect(issues).toMatchObject([{ code: 'POD_ADDRESS_CONFLICT', object: 'Pod/shop/second' }]);
+});
+
+test('pods of other nodes are in the address table and are no workloads; a pod without a node is here', () => {
+  const { addresses, workloads } = newCompiler().compile(
+    objects([
+      pod('here', '10.0.0.1'),
+      pod('there', '10.0.0.2', { nodeName: 'there', netns: '' }),
+      pod('nowhere', '10.0.0.3', { nodeName: '' }),
+    ]),
+  );
+  expect(addresses.map(({ pod: name, node }) => [name, node])).toEqual([
+    ['here', ''],
+    ['there', 'there'],
+    ['nowhere', ''],
+  ]);
+  expect(workloads.map(({ name }) => name)).toEqual(['here', 'nowhere']);
+});
+
+test('pods of the host network are no workloads and no addresses', () => {
+  const snapshot = newCompiler().compile(objects([pod('agent', '192.0.2.1', { hostNetwork: true })]));
+  expect([snapshot.addresses, snapshot.workloads, snapshot.issues]).toEqual([[], [], []]);
+});
+
+test('the world is what nothing narrower says, and pod ranges are unmanaged', () => {
+  const { prefixes } = newCompiler().compile(objects([]));
+  expect(prefixes.map(({ address, bits, identity }) => [formatAddress(address), bits, identity])).toEqual([
+    ['::', 0, 2],
+    ['10.0.0.0', 104, 3],
+  ]);
+});
+
+test('labels that differ from replica to replica do not make identities', () => {
+  const replica = (name: string, hash: string): PodObject =>
+    pod(name, `10.0.0.${name.length}`, {
+      labels: new Map([
+        ['app', 'web'],
+        ['pod-template-hash', hash],
+      ]),
+    });
+  const { workloads } = newCompiler().compile(objects([replica('a', 'x'), replica('bb', 'y')]));
+  expect(new Set(workloads.map(({ identity }) => identity)).size).toBe(1);
+});
+
+test('a pod cannot claim a namespace, or the labels of one, for itself', () => {
+  const forged = new Map([
+    ['io.kubernetes.pod.namespace', 'ops'],
+    ['io.cilium.k8s.namespace.labels.team', 'ops'],
+    ['io.cilium.k8s.policy.serviceaccount', 'root'],
+  ]);
+  const { workloads } = newCompiler().compile(objects([pod('web', '10.0.0.1', { labels: forged })]));
+  expect(workloads[0]?.labels).toEqual([
+    'k8s:io.cilium.k8s.policy.cluster=default',
+    'k8s:io.cilium.k8s.policy.serviceaccount=default',
+    'k8s:io.kubernetes.pod.namespace=shop',
+  ]);
+});
+
+test('labels of the namespace are labels of its pods, also after they change', () => {
+  const compiler = newCompiler();
+  const pods = [pod('web', '10.0.0.1')];
+  const labelsWith = (team: string): readonly string[] | undefined =>
+    compiler.compile(objects(pods, [], [{ name: 'shop', labels: new Map([['team', team]]) }])).workloads[0]?.labels;
+  expect(labelsWith('red')).toContain('k8s:io.cilium.k8s.namespace.labels.team=red');
+  expect(labelsWith('blue')).toContain('k8s:io.cilium.k8s.namespace.labels.team=blue');
+});
+
+test('a change of one policy leaves the tables of the others the same objects', () => {
+  const compiler = newCompiler();
+  const pods = [pod('web', '10.0.0.1'), pod('api', '10.0.0.2')];
+  const [web, api] = [closing('web'), closing('api')];
+  const before = compiler.compile(objects(pods, [web, api]));
+  const after = compiler.compile(objects(pods, [web, { ...api, refused: true }]));
+  const key = (name: string): string =>
+    after.workloads.find((workload) => workload.name === name)?.tables.ingress ?? '';
+  expect(after.tables.get(key('web'))).toBe(before.tables.get(key('web')));
+  expect(after.tables.get(key('api'))).not.toBe(before.tables.get(key('api')));
+  expect(after.revision).toBe(before.revision + 1);
+});
+
+test('another pod with labels that are known makes no table anew', () => {
+  const compiler = newCompiler();
+  const web = pod('web', '10.0.0.1');
+  const policies = [closing('web')];
+  const before = compiler.compile(objects([web], policies));
+  const after = compiler.compile(
+    objects([web, { ...web, name: 'web-2', uid: 'web-2', addresses: [parseAddress('10.0.0.2')] }], policies),
+  );
+  expect([...after.tables.values()]).toEqual([...before.tables.values()]);
+  for (const [key, table] of after.tables) expect(table).toBe(before.tables.get(key));
+});
+
+test('a policy names the workloads here that it selects', () => {
+  const pods = [
+    pod('api', '10.0.0.2'),
+    pod('web', '10.0.0.1'),
+    pod('far', '10.0.0.3', { nodeName: 'there', labels: new Map([['app', 'api']]) }),
+  ];
+  const { policies } = newCompiler().compile(objects(pods, [closing('api'), closing('nobody')]));
+  expect(policies.map(({ selects }) => selects)).toEqual([['shop/api'], []]);
+});
+
+test('numbers are on disk before the snapshot is handed out', () => {
+  const path = join(folder, 'numbers.json');
+  const { workloads } = newCompiler(path).compile(objects([pod('web', '10.0.0.1')], [closing('web')]));
+  expect(existsSync(path)).toBe(true);
+  expect(newCompiler(path).compile(objects([pod('web', '10.0.0.1')])).workloads[0]?.identity).toBe(
+    workloads[0]?.identity,
+  );
+});
+
+test('numbers that were lost are an issue of every snapshot', () => {
+  const path = join(folder, 'damaged.json');
+  writeFileSync(path, '{');
+  const compiler = newCompiler(path);
+  for (let i = 0; i < 2; i++) expect(compiler.compile(objects([])).issues).toMatchObject([{ code: 'STATE_UNUSABLE' }]);
+});

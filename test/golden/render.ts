@@ -1,0 +1,95 @@
+/** A snapshot as readable text: what golden cases hold. Numbers are written as names, so that hashing does not show. */
+import { stringify } from 'yaml';
+import { formatAddress, isMappedIpv4, MAPPED_BITS } from '../../control-plane/model/address.ts';
+import { formatPolicyRef, formatRuleRef, type Origin, PROTOCOLS } from '../../control-plane/model/policy.ts';
+import type { Issue, PolicyTable, PrefixIdentity, Snapshot, TableEntry } from '../../control-plane/model/snapshot.ts';
+
+const RESERVED: Readonly<Record<number, string>> = { 0: 'any', 1: 'host', 2: 'world', 3: 'unmanaged' };
+
+/** Every table with the endpoints that share it, then the addresses. */
+export function renderEntries(snapshot: Snapshot): string {
+  const names = identityNames(snapshot);
+  const lines: string[] = [];
+  for (const table of [...snapshot.tables.values()].sort((a, b) => (title(a) < title(b) ? -1 : 1))) {
+    lines.push(title(table), `  ${defaultOf(table)}`);
+    const rows = table.entries.map((entry) => [
+      entry.verdict,
+      names.get(entry.identity) ?? `#${entry.identity}`,
+      portOf(entry),
+      originText(snapshot.origins.get(entry.rule)),
+    ]);
+    lines.push(...align(rows).sort(), '');
+  }
+  const addresses = snapshot.addresses.map(({ address, identity, node }) => [
+    formatAddress(address),
+    names.get(identity) ?? '',
+    node === '' ? 'here' : node,
+  ]);
+  const prefixes = snapshot.prefixes.map((prefix) => [prefixText(prefix), names.get(prefix.identity) ?? '', '']);
+  lines.push('addresses', ...align([...addresses, ...prefixes]), '');
+  return lines.join('\n');
+
+  function title({ direction, key }: PolicyTable): string {
+    const users = snapshot.workloads.filter((workload) => workload.tables[direction] === key);
+    return `${direction} of ${users.map(({ namespace, name }) => `${namespace}/${name}`).join(', ')}`;
+  }
+  function defaultOf({ enforcing, defaultRule }: PolicyTable): string {
+    return enforcing ? `default deny: ${originText(snapshot.origins.get(defaultRule))}` : 'open';
+  }
+}
+
+/** What `status` says of policies, and everything that is wrong. */
+export function renderStatus(snapshot: Snapshot): string {
+  return stringify(
+    {
+      policies: snapshot.policies.map(({ ref, origin, state, selects }) => ({
+        policy: formatPolicyRef(ref),
+        origin,
+        state,
+        selects,
+      })),
+      issues: snapshot.issues.map(issueOf),
+    },
+    { lineWidth: 0 },
+  );
+}
+
+function issueOf({ code, path, message, origin, object }: Issue): object {
+  return { code, path, message, origin, object };
+}
+
+function identityNames(snapshot: Snapshot): ReadonlyMap<number, string> {
+  const names = new Map(Object.entries(RESERVED).map(([id, name]) => [Number(id), name]));
+  for (const { identity, namespace, pod } of snapshot.addresses) {
+    const pods = (names.get(identity)?.split(', ') ?? []).concat(`${namespace}/${pod}`);
+    names.set(identity, [...new Set(pods)].join(', '));
+  }
+  return names;
+}
+
+function portOf({ protocol, port, prefix }: TableEntry): string {
+  const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
+  return prefix === 0 ? 'all' : prefix === 16 ? `*/${name}` : `${port}/${name}`;
+}
+
+function originText(origin: Origin | undefined): string {
+  switch (origin?.kind) {
+    case 'rules':
+      return origin.rules.map(formatRuleRef).join(', ');
+    case 'default-deny':
+      return origin.policies.map(formatPolicyRef).join(', ');
+    case 'reserved':
+      return `(${origin.name})`;
+    default:
+      return '(unknown)';
+  }
+}
+
+function prefixText({ address, bits }: PrefixIdentity): string {
+  return `${formatAddress(address)}/${isMappedIpv4(address) ? bits - MAPPED_BITS : bits}`;
+}
+
+function align(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd());
+}
