@@ -25,7 +25,9 @@ await build({
   minifyWhitespace: true,
   legalComments: 'none',
   // Packages written for CommonJS call require; ESM has none of its own.
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
 });
 for (const [from, to] of [
   ['native/sidestep.node', 'sidestep.node'],

@@ -153,7 +153,7 @@ function fail(response: ServerResponse, error: unknown): void {
   text(response, 400, `${JSON.stringify({ error: known.toJSON() })}\n`, 'application/json');
 }
 
-const number = z.coerce.number().int().min(0).optional();
+const number = z.number().int().min(0).optional();
 /** The query of /v1/flows, as the CLI sends it. */
 const FlowQuery = z.strictObject({
   filter: z

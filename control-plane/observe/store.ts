@@ -147,10 +147,12 @@ export class FlowStore {
     return {
       next: async (signal) => {
         while (follower.queue.length === 0 && follower.lost === 0 && !signal.aborted) {
-          await new Promise<void>((resolve) => {
-            follower.wake = resolve;
-            signal.addEventListener('abort', () => resolve(), { once: true });
-          });
+          const { promise, resolve } = Promise.withResolvers<void>();
+          const wake = (): void => resolve();
+          follower.wake = wake;
+          signal.addEventListener('abort', wake, { once: true });
+          await promise;
+          signal.removeEventListener('abort', wake);
           follower.wake = undefined;
         }
         const { lost } = follower;

@@ -74,9 +74,9 @@ export class Lab implements Disposable {
       ringBytes: 1 << 20,
     };
     this.object = loadDatapath(this.kernel, path, undefined, sizes, this.kernel.features().coarseClock).object;
-    let writes = 0;
-    this.#entries = new MirroredMap(this.map('policy'), { total: 0, add: (n: number) => void (writes += n) });
-    this.tables = new PolicyTables(this.#entries, this.map('policy_tables'), (n) => void (writes += n));
+    const uncounted = (): void => undefined;
+    this.#entries = new MirroredMap(this.map('policy'), { total: 0, add: uncounted });
+    this.tables = new PolicyTables(this.#entries, this.map('policy_tables'), uncounted);
     this.#ring = this.kernel.openRing(this.map('events'), { recordSize: EVENT_SIZE }, (index, buffer, count) => {
       this.#events.push(...decodeEvents(buffer, count, 0));
       setImmediate(() => this.#ring.credit(index));

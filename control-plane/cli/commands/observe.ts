@@ -201,11 +201,11 @@ function parseLine(line: string, file: string, number: number): FlowResponse {
 }
 
 function matches(
-  response: FlowResponse & { flow: unknown },
+  response: Extract<FlowResponse, { readonly flow: unknown }>,
   test: ReturnType<typeof compileFilter>,
   query: FlowQuery,
 ): boolean {
-  if (!('flow' in response) || !test(response.flow)) return false;
+  if (!test(response.flow)) return false;
   const time = Date.parse(response.time);
   return (query.since === undefined || time >= query.since) && (query.until === undefined || time <= query.until);
 }
