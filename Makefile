@@ -38,6 +38,7 @@ generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF)
 	@node scripts/generate-reasons.ts
 	@$(MAKE) --no-print-directory -s -C bpf
 	@node scripts/generate-errors.ts
+	@node scripts/generate-reference.ts
 	@node scripts/generate-bpf.ts
 
 check-generated: generate ## Fail if a committed generated file is not what the generators make

@@ -83,6 +83,7 @@ export interface Features {
 export declare function tcxPrograms(ifindex: number, ingress: boolean): number[];
 export declare function attachClsact(program: BpfProgram, ifindex: number, ingress: boolean): void;
 export declare function detachClsact(ifindex: number, ingress: boolean): void;
+export declare function clsactProgram(ifindex: number, ingress: boolean): number;
 export declare function interfaces(netns?: string): Interface[];
 export declare function netnsId(netns?: string): bigint;
 export declare function possibleCpus(): number;

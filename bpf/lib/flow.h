@@ -186,6 +186,14 @@ static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p,
 	return 0;
 }
 
+/* The first port of Linux's default ip_local_port_range: clients have ports from here on, servers hardly ever. */
+#define EPHEMERAL_FIRST 32768
+
+static __always_inline int is_ephemeral(__be16 port)
+{
+	return bpf_ntohs(port) >= EPHEMERAL_FIRST;
+}
+
 /* Nobody knows this flow: decide, remember, report. */
 static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct end *ends, __u32 hook)
 {
@@ -196,11 +204,15 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 	struct flow *flow;
 	int err;
 
-	/* A segment in the middle of a connection does not say who opened it: the lower port is the likelier server. */
+	/*
+	 * A segment in the middle of a connection does not say who opened it: the lower port is the likelier server. Only
+	 * where the ports do not tell may the other orientation admit it; otherwise a connection that policy forbids
+	 * would live on as one that its server might have opened (docs/adr/0006).
+	 */
 	if (midstream && (answer || bpf_ntohs(p->source_port) < bpf_ntohs(p->destination_port)))
 		initiator = 1;
 	err = decide_flow(&ends[initiator], &ends[!initiator], l4_of(p, initiator), &d.egress, &d.ingress);
-	if (err && midstream && !answer) {
+	if (err && midstream && !answer && is_ephemeral(p->source_port) == is_ephemeral(p->destination_port)) {
 		struct decision turned;
 
 		other = !initiator;

@@ -1,5 +1,6 @@
 /** The composition root: the only place that constructs and wires. Source -> compiler -> datapath; ring -> flows -> server. */
 import { join } from 'node:path';
+import type { AttachKind } from '../datapath/attachments.ts';
 import { namespaceId, readBypass } from '../datapath/bypass.ts';
 import { readDrops, readForwarded, readStatistic } from '../datapath/counters.ts';
 import { Datapath } from '../datapath/datapath.ts';
@@ -21,6 +22,7 @@ import { Compiler } from '../policy/compile.ts';
 import { FilesSource } from '../sources/files.ts';
 import type { LoadedConfig } from './config.ts';
 import { Directory } from './directory.ts';
+import { requireFeatures } from './features.ts';
 import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import { AgentServer } from './server.ts';
@@ -53,7 +55,7 @@ export async function startAgent(inputs: AgentInputs): Promise<RunningAgent> {
     throw new SidestepError('KERNEL_PERMISSION', `the agent runs as uid ${process.getuid?.()}, not as root`);
   const kernel = inputs.openKernel();
   const features = kernel.features();
-  requireFeatures(features);
+  requireFeatures(features, config.attach);
   const server = await AgentServer.open(config.runDir, config.instance, config.metricsAddress);
   try {
     return await Agent.start(inputs, kernel, features, server);
@@ -63,26 +65,12 @@ export async function startAgent(inputs: AgentInputs): Promise<RunningAgent> {
   }
 }
 
-function requireFeatures(features: KernelFeatures): void {
-  const [major = 0, minor = 0] = features.release.split('.').map(Number);
-  if (major < 5 || (major === 5 && minor < 10))
-    throw new SidestepError('KERNEL_TOO_OLD', `this kernel is ${features.release}`);
-  const missing = [
-    [features.bpf, 'the bpf() system call'],
-    [features.lruHash, 'LRU hash tables'],
-    [features.lpmTrie, 'longest-prefix tables'],
-    [features.ringBuffer, 'the BPF ring buffer'],
-    [features.tcx || features.clsact, 'a tc hook'],
-  ].flatMap(([there, what]) => (there ? [] : [what]));
-  if (missing.length > 0) throw new SidestepError('KERNEL_FEATURE_MISSING', `this kernel lacks ${missing.join(', ')}`);
-}
-
 class Agent implements AgentView, RunningAgent {
   readonly nodeName: string;
   readonly flows: FlowStore;
   readonly #inputs: AgentInputs;
   readonly #kernel: Kernel;
-  readonly #features: KernelFeatures;
+  readonly #attach: AttachKind;
   readonly #server: AgentServer;
   readonly #object: KernelObject;
   readonly #loaded: Loaded;
@@ -104,7 +92,7 @@ class Agent implements AgentView, RunningAgent {
     const { config } = inputs.loaded;
     this.#inputs = inputs;
     this.#kernel = kernel;
-    this.#features = features;
+    this.#attach = config.attach === 'auto' ? (features.tcx ? 'tcx' : 'clsact') : config.attach;
     this.#server = server;
     this.nodeName = config.node;
     this.flows = new FlowStore({ maxFlows: config.flowHistory, maxBytes: config.flowHistoryBytes });
@@ -114,7 +102,10 @@ class Agent implements AgentView, RunningAgent {
     const pins = pinsOf(config.bpffs, config.instance);
     this.#loaded = loadDatapath(kernel, findObject(import.meta.dirname), pins, config, features.coarseClock);
     this.#object = this.#loaded.object;
-    this.#datapath = new Datapath(kernel, this.#object, pins, { tcx: features.tcx, flowQuota: config.flowQuota });
+    this.#datapath = new Datapath(kernel, this.#object, pins, {
+      attach: this.#attach,
+      flowQuota: config.flowQuota,
+    });
     const numbers = new Numbers(join(config.stateDir, 'numbers.json'), highestRule(this.#object) + 1);
     this.#compiler = new Compiler(numbers, { nodeName: config.node, podRanges: config.podCidrs.map(parsePrefix) });
     this.#source = new FilesSource(config.source);
@@ -153,10 +144,7 @@ class Agent implements AgentView, RunningAgent {
     });
     this.#server.show(this);
     const { health, endpoints, policies } = this.status();
-    log.info(
-      { health, endpoints, policies, adopted: this.#loaded.adopted, attach: this.#features.tcx ? 'tcx' : 'clsact' },
-      'agent is ready',
-    );
+    log.info({ health, endpoints, policies, adopted: this.#loaded.adopted, attach: this.#attach }, 'agent is ready');
   }
 
   #every(ms: number, action: () => void): void {
@@ -281,7 +269,7 @@ class Agent implements AgentView, RunningAgent {
       health: snapshot === undefined ? 'starting' : troubled ? 'degraded' : 'ready',
       synced: snapshot?.synced ?? false,
       adopted: this.#loaded.adopted,
-      attach: this.#features.tcx ? 'tcx' : 'clsact',
+      attach: this.#attach,
       revision: { snapshot: snapshot?.revision ?? 0, kernel: this.#datapath.revision },
       degraded,
       issues: snapshot?.issues ?? [],
@@ -346,8 +334,9 @@ class Agent implements AgentView, RunningAgent {
           message: `table ${name} is ${Math.round(pressure * 100)} % full`,
           hint: 'Raise its size option.',
         });
-    for (const error of this.#datapath.failures.values())
-      if (error instanceof SidestepError) found.push(error.toJSON());
+    for (const { state, namespace, pod, code, message, hint } of this.#datapath.endpoints)
+      if (state !== 'ready' && code !== undefined)
+        found.push({ code, message: `${namespace}/${pod}: ${message}`, hint });
     return found;
   }
 

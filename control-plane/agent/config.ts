@@ -20,7 +20,11 @@ const prefix = z.string().refine((text) => {
 /** Option -> shape, default, meaning. The flag is --kebab-case, the variable SIDESTEP_UPPER_CASE, the file's key camelCase. */
 export const OPTIONS = {
   source: { shape: z.string().min(1), default: undefined, text: 'folder of manifests to watch' },
-  node: { shape: z.string().min(1), default: hostname(), text: 'name of this node, as in spec.nodeName' },
+  node: {
+    shape: z.string().min(1),
+    default: hostname(),
+    text: "name of this node, as in spec.nodeName (default: the host's name)",
+  },
   instance: {
     shape: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a-z, 0-9 and -, at most 32'),
     default: 'default',
@@ -62,6 +66,11 @@ export const OPTIONS = {
   },
   policyEntries: { shape: count(256, 1 << 24), default: 131072, text: 'entries of all policy tables together' },
   ipcache: { shape: count(256, 1 << 24), default: 131072, text: 'addresses with an identity' },
+  attach: {
+    shape: z.enum(['auto', 'tcx', 'clsact']),
+    default: 'auto',
+    text: 'how programs sit on a veth; auto: tcx links where the kernel has them (6.6), else clsact filters',
+  },
   endpoints: { shape: count(16, 65536), default: 4096, text: 'workloads on this node' },
   flowQuota: { shape: count(16, 1 << 24), default: 65536, text: 'unanswered flows one workload may hold open' },
   ringBytes: { shape: powerOfTwo, default: 4 << 20, text: 'bytes of the event ring' },

@@ -93,15 +93,16 @@ export class AgentServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, outside: boolean): void {
-    const url = new URL(request.url ?? '/', 'http://agent');
-    this.#route(url, response, outside).catch((error: unknown) => {
+    this.#route(request.url ?? '/', response, outside).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
       else fail(response, error);
     });
   }
 
-  async #route(url: URL, response: ServerResponse, outside: boolean): Promise<void> {
+  async #route(target: string, response: ServerResponse, outside: boolean): Promise<void> {
     const view = this.#view;
+    const url = URL.parse(target, 'http://agent');
+    if (url === null) return text(response, 400, 'not a URL\n');
     if (url.pathname === '/healthz') return text(response, 200, 'ok\n');
     if (url.pathname === '/readyz') {
       const health = view?.status().health ?? 'starting';
@@ -206,7 +207,10 @@ async function streamFlows(view: AgentView, parameters: URLSearchParams, respons
 async function write(response: ServerResponse, body: string): Promise<void> {
   if (body === '' || response.destroyed || response.write(body)) return;
   await new Promise<void>((resolve) => {
-    response.once('drain', resolve);
-    response.once('close', resolve);
+    const go = (): void => {
+      response.off('drain', go).off('close', go);
+      resolve();
+    };
+    response.once('drain', go).once('close', go);
   });
 }

@@ -1,7 +1,7 @@
 /** Which fields a CiliumNetworkPolicy may have, and which of them are Cilium's and not ours yet. */
 
 /** By place: what we read, and what exists in Cilium (its CRD, cilium.io/v2) and is refused as not supported. */
-const FIELDS = {
+export const FIELDS = {
   object: { known: ['apiVersion', 'kind', 'metadata', 'spec', 'specs', 'status'], later: [] },
   spec: {
     known: ['endpointSelector', 'ingress', 'egress', 'description'],

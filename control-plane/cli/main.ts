@@ -1,5 +1,5 @@
 /** `sidestep`: the commands. Each module is small and loads what it needs only when it runs. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { SidestepError } from '../model/error.ts';
 import { addAgentCommand } from './commands/agent.ts';
 import { addBypassCommand } from './commands/bypass.ts';
@@ -37,7 +37,7 @@ addUninstallCommand(program, io);
 program
   .command('version')
   .description('print the version')
-  .option('-o, --output <format>', 'text or json', 'text')
+  .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))
   .action((options: { output: string }) =>
     io.out(
       options.output === 'json'

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { release } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type * as Native from '../../native/index.d.ts';
 import { SidestepError } from '../model/error.ts';
 import type {
@@ -70,10 +70,11 @@ class AddonMap implements KernelMap {
   readonly valueSize: number;
   readonly maxEntries: number;
 
-  constructor(raw: Native.BpfMap) {
+  /** @param name as the object has it: the kernel keeps only its first 15 characters */
+  constructor(raw: Native.BpfMap, name: string) {
     this.raw = raw;
     const info = raw.info;
-    this.name = info.name;
+    this.name = name;
     this.type = info.kind;
     this.keySize = info.keySize;
     this.valueSize = info.valueSize;
@@ -181,7 +182,10 @@ class AddonObject implements KernelObject {
   }
 
   map(name: string): KernelMap {
-    return new AddonMap(call('other', () => this.#raw.map(name)));
+    return new AddonMap(
+      call('other', () => this.#raw.map(name)),
+      name,
+    );
   }
 
   program(name: string): KernelProgram {
@@ -252,7 +256,10 @@ class AddonKernel implements Kernel {
   }
 
   openMap(path: string): KernelMap {
-    return new AddonMap(call('other', () => this.#addon.BpfMap.open(path)));
+    return new AddonMap(
+      call('other', () => this.#addon.BpfMap.open(path)),
+      basename(path),
+    );
   }
 
   openLink(path: string): KernelLink {
@@ -279,6 +286,10 @@ class AddonKernel implements Kernel {
 
   detachClsact(ifindex: number, point: AttachPoint): void {
     call('other', () => this.#addon.detachClsact(ifindex, point === 'ingress'));
+  }
+
+  clsactProgram(ifindex: number, point: AttachPoint): number {
+    return call('other', () => this.#addon.clsactProgram(ifindex, point === 'ingress'));
   }
 
   openRing(

@@ -19,7 +19,7 @@ import {
 } from '../generated/bpf.ts';
 import { SidestepError } from '../model/error.ts';
 import type { Snapshot, WorkloadSpec } from '../model/snapshot.ts';
-import { Attachments } from './attachments.ts';
+import { type AttachKind, Attachments } from './attachments.ts';
 import { namespaceId } from './bypass.ts';
 import type { EndpointPolicy, EndpointStatus } from './endpoint-status.ts';
 import { InterfaceFinder, mapped, type WorkloadInterface } from './interfaces.ts';
@@ -79,7 +79,7 @@ export class Datapath {
     kernel: Kernel,
     object: KernelObject,
     pins: Pins,
-    options: { readonly tcx: boolean; readonly flowQuota: number },
+    options: { readonly attach: AttachKind; readonly flowQuota: number },
   ) {
     this.#kernel = kernel;
     this.#finder = new InterfaceFinder(kernel);
@@ -93,7 +93,7 @@ export class Datapath {
     this.#quotas = mirror('quotas');
     this.#tables = new PolicyTables(this.#policy, object.map('policy_tables'), (count) => this.#writes.add(count));
     const programs = { fromWorkload: object.program('from_workload'), toWorkload: object.program('to_workload') };
-    this.#attachments = new Attachments(kernel, pins, programs, options.tcx, this.#endpoints.keys().map(ifindexOf));
+    this.#attachments = new Attachments(kernel, pins, programs, options.attach, this.#endpoints.keys().map(ifindexOf));
   }
 
   get writes(): number {
@@ -151,7 +151,7 @@ export class Datapath {
 
   /** Some milliseconds after apply: takes away policy tables that no program reads any more. */
   sweepTables(): void {
-    this.#tables.sweep();
+    this.#tables.sweep(this.#tablesInUse());
   }
 
   #guard(errors: Map<string, SidestepError>, what: string, action: () => void): void {
@@ -218,9 +218,8 @@ export class Datapath {
       encodeEndpoint({
         id: known?.id ?? this.#freeId(),
         identity: workload.identity,
-        // A table that could not be written keeps its last content; one that never was there is the closed table.
-        egressTable: this.#tables.idOf(workload.tables.egress),
-        ingressTable: this.#tables.idOf(workload.tables.ingress),
+        egressTable: this.#tableOf(workload.tables.egress, known?.egressTable),
+        ingressTable: this.#tableOf(workload.tables.ingress, known?.ingressTable),
         namespaceId: namespaceId(workload.namespace),
         masterIfindex: at.masterIfindex,
         mac: at.mac,
@@ -229,6 +228,17 @@ export class Datapath {
       }),
     );
     this.#attachments.attach(at.ifindex);
+  }
+
+  /** One that could not be written leaves the last complete one in force; a new endpoint gets the closed table. */
+  #tableOf(key: string, last: number | undefined): number {
+    return this.#failures.has(key) ? this.#tables.idOf(key) || (last ?? 0) : this.#tables.idOf(key);
+  }
+
+  /** Ids of the tables that endpoints point to. */
+  #tablesInUse(): ReadonlySet<number> {
+    const endpoints = this.#endpoints.keys().flatMap((key) => this.#known(key) ?? []);
+    return new Set(endpoints.flatMap(({ egressTable, ingressTable }) => [egressTable, ingressTable]));
   }
 
   #known(key: Uint8Array): Endpoint | undefined {
@@ -265,7 +275,7 @@ export class Datapath {
     });
     const at = located instanceof SidestepError ? undefined : located?.at;
     const known = at && this.#known(keyOfIfindex(at.ifindex));
-    const attachment = at && this.#attachments.get(at.ifindex);
+    const attached = at !== undefined && this.#attachments.has(at.ifindex);
     const trouble = located instanceof SidestepError ? located : this.#trouble(workload, at, errors);
     return {
       id: known?.id ?? 0,
@@ -274,11 +284,11 @@ export class Datapath {
       identity: workload.identity,
       labels: workload.labels,
       addresses: workload.addresses,
-      state: attachment === undefined ? 'waiting' : trouble ? 'degraded' : 'ready',
+      state: !attached ? 'waiting' : trouble ? 'degraded' : 'ready',
       code: trouble?.code,
       message: trouble?.message ?? '',
       hint: trouble?.hint ?? '',
-      interface: at && attachment && { ifindex: at.ifindex, name: at.name, attach: attachment.kind },
+      interface: attached ? { ifindex: at.ifindex, name: at.name, attach: this.#attachments.kind } : undefined,
       egress: policy(workload.tables.egress),
       ingress: policy(workload.tables.ingress),
     };

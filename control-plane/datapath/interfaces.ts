@@ -61,11 +61,7 @@ export class InterfaceFinder {
     try {
       return this.#kernel.netnsId(workload.netns);
     } catch (cause) {
-      throw new SidestepError(
-        'POD_NETNS_MISSING',
-        `${workload.netns} of pod ${workload.namespace}/${workload.name} does not exist`,
-        { cause },
-      );
+      throw new SidestepError('POD_NETNS_MISSING', `${workload.netns} does not exist`, { cause });
     }
   }
 
@@ -78,11 +74,7 @@ export class InterfaceFinder {
     try {
       inside = this.#kernel.interfaces(workload.netns);
     } catch (cause) {
-      throw new SidestepError(
-        'POD_NETNS_MISSING',
-        `${workload.netns} of pod ${workload.namespace}/${workload.name} cannot be entered`,
-        { cause },
-      );
+      throw new SidestepError('POD_NETNS_MISSING', `${workload.netns} cannot be entered`, { cause });
     }
     const wanted = new Set(workload.addresses.map((address) => Buffer.from(address).toString('hex')));
     const veths = inside.filter((i) => i.kind === 'veth' && i.peerIfindex !== 0);
@@ -97,9 +89,6 @@ export class InterfaceFinder {
   }
 
   #noVeth(workload: WorkloadSpec): SidestepError {
-    return new SidestepError(
-      'POD_NO_VETH',
-      `no veth of this node leads into ${workload.netns} (pod ${workload.namespace}/${workload.name})`,
-    );
+    return new SidestepError('POD_NO_VETH', `no veth of this node leads into ${workload.netns}`);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The port to the kernel. Real: addon.ts (the native addon). In memory: memory.ts, for tests and offline use.
+ * The port to the kernel. Real: addon.ts (the native addon). In memory: memory.ts, for tests.
  * All calls are synchronous and short; failures are SidestepErrors with a KERNEL_* or MAP_FULL code whose cause
  * carries `errno` (e.g. 'ENOENT').
  */
@@ -153,6 +153,8 @@ export interface Kernel {
   /** Creates the clsact qdisc and the filter, or replaces the filter's program. */
   attachClsact(program: KernelProgram, ifindex: number, point: AttachPoint): void;
   detachClsact(ifindex: number, point: AttachPoint): void;
+  /** Id of the program in our clsact filter, or 0. */
+  clsactProgram(ifindex: number, point: AttachPoint): number;
   openRing(
     map: KernelMap,
     options: RingOptions,

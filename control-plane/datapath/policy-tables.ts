@@ -170,11 +170,14 @@ export class PolicyTables {
     }
   }
 
-  /** Takes retired tables away. Call when every program that could have read them has returned: some milliseconds later. */
-  sweep(): void {
-    const retired = new Set(this.#retired);
+  /**
+   * Takes retired tables away. Call when every program that could have read them has returned: some milliseconds later.
+   * @param inUse ids that an endpoint still points to, because its newer table could not be written: they stay
+   */
+  sweep(inUse: ReadonlySet<number>): void {
+    const retired = new Set(this.#retired.filter((id) => !inUse.has(id)));
     if (retired.size === 0) return;
-    this.#retired = [];
+    this.#retired = this.#retired.filter((id) => inUse.has(id));
     const gone = this.#entries.keys().filter((key) => retired.has(new DataView(key.buffer).getUint32(4, true)));
     this.#entries.deleteAll(gone);
     for (const id of retired) {

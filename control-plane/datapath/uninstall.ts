@@ -32,7 +32,7 @@ export function uninstallDatapath(kernel: Kernel, pins: Pins): Uninstalled {
 /** clsact filters have no pin; the endpoints table says where they are. */
 function detachFilters(kernel: Kernel, pins: Pins): number {
   const path = join(pins.maps, 'endpoints');
-  if (kernel.features().tcx || !existsSync(path)) return 0;
+  if (!existsSync(path)) return 0;
   const endpoints = kernel.openMap(path);
   const existing = new Set(kernel.interfaces().map((i) => i.ifindex));
   const { keys, count } = endpoints.dump();
@@ -41,8 +41,11 @@ function detachFilters(kernel: Kernel, pins: Pins): number {
   for (let i = 0; i < count; i++) {
     const ifindex = view.getUint32(i * 4, true);
     if (!existing.has(ifindex)) continue;
-    for (const point of ['ingress', 'egress'] as const) kernel.detachClsact(ifindex, point);
-    detached += 2;
+    for (const point of ['ingress', 'egress'] as const) {
+      if (kernel.clsactProgram(ifindex, point) === 0) continue;
+      kernel.detachClsact(ifindex, point);
+      detached++;
+    }
   }
   endpoints.close();
   return detached;

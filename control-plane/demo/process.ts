@@ -180,8 +180,9 @@ export class Child {
     return exit;
   }
 
-  /** Lets our own process end while this one goes on. */
+  /** Lets our own process end while this one goes on: the pipes between the two would keep it. */
   release(): void {
     this.#process.unref();
+    for (const stream of [this.#process.stdin, this.#process.stdout, this.#process.stderr]) stream?.destroy();
   }
 }

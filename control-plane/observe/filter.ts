@@ -2,10 +2,12 @@
  * Which flows are wanted: Hubble's meaning. Values of one option are alternatives, different options must all hold,
  * a filter behind --not must not.
  */
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { BlockList, isIPv4 } from 'node:net';
+import { DROP_REASONS, type DropReason } from '../generated/reasons.ts';
+import { formatAddress, parseAddress, parsePrefix } from '../model/address.ts';
 import { SidestepError } from '../model/error.ts';
 import { labelsOf } from '../model/labels.ts';
-import { EVENT_TYPE, type Flow, type FlowEndpoint, type FlowPolicy } from './flow.ts';
+import { EVENT_TYPE, type Flow, type FlowEndpoint, type FlowPolicy, type TcpFlagName } from './flow.ts';
 
 /** One test: option name and its alternatives. */
 export interface FilterTerm {
@@ -46,6 +48,8 @@ export const FILTER_OPTIONS = [
 ] as const;
 export type FilterOption = (typeof FILTER_OPTIONS)[number];
 
+const TCP_FLAGS: readonly TcpFlagName[] = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
+
 type Test = (flow: Flow) => boolean;
 type Side = 'source' | 'destination';
 
@@ -63,7 +67,7 @@ function testOf(option: FilterOption, value: string): Test {
   if (match) {
     const sides: readonly Side[] =
       match[1] === 'from' ? ['source'] : match[1] === 'to' ? ['destination'] : ['source', 'destination'];
-    const test = sideTest(match[2] ?? '', value);
+    const test = sideTest(option, match[2] ?? '', value);
     return (flow) => sides.some((side) => test(flow, side));
   }
   switch (option) {
@@ -92,21 +96,23 @@ function testOf(option: FilterOption, value: string): Test {
       ];
       return (flow) => flow.event_type.type === wanted;
     }
-    case 'drop-reason-desc':
-      return (flow) => flow.drop_reason_desc === value.toUpperCase();
+    case 'drop-reason-desc': {
+      const wanted = oneOf(option, value.toUpperCase(), Object.keys(DROP_REASONS) as DropReason[]);
+      return (flow) => flow.drop_reason_desc === wanted;
+    }
     case 'traffic-direction': {
       const wanted = oneOf(option, value.toUpperCase(), ['INGRESS', 'EGRESS']);
       return (flow) => flow.traffic_direction === wanted;
     }
     case 'tcp-flags': {
-      const wanted = value.toUpperCase().split(',');
+      const wanted = value.split(',').map((flag) => oneOf(option, flag.toUpperCase(), TCP_FLAGS));
       return (flow) =>
         flow.l4 !== undefined &&
         'TCP' in flow.l4 &&
         wanted.every((flag) => flow.l4 !== undefined && 'TCP' in flow.l4 && flag in flow.l4.TCP.flags);
     }
     case 'ip-version': {
-      const wanted = `IPv${oneOf(option, value.replace(/^v/, ''), ['4', '6'])}`;
+      const wanted = `IPv${oneOf(option, value.replace(/^(ip)?v?/i, ''), ['4', '6'])}`;
       return (flow) => flow.IP.ipVersion === wanted;
     }
     case 'node-name':
@@ -118,29 +124,34 @@ function testOf(option: FilterOption, value: string): Test {
   }
 }
 
-function sideTest(noun: string, value: string): (flow: Flow, side: Side) => boolean {
+function sideTest(option: string, noun: string, value: string): (flow: Flow, side: Side) => boolean {
   switch (noun) {
     case 'pod': {
       // "ns/prefix", "ns/", "/prefix"; a bare name is looked for in every namespace.
-      const [namespace, prefix] = value.includes('/') ? (value.split('/', 2) as [string, string]) : ['', value];
+      const [prefix = '', namespace = '', ...rest] = value.split('/').reverse();
+      if ((prefix === '' && namespace === '') || rest.length > 0) throw invalid(option, value, '[namespace/][prefix]');
       return (flow, side) => isPod(flow[side], namespace, prefix);
     }
     case 'namespace':
       return (flow, side) => flow[side].namespace === value;
     case 'ip': {
-      const inside = addresses(value);
+      const inside = addresses(option, value);
       return (flow, side) => inside(flow.IP[side]);
     }
     case 'port': {
       const port = Number(value);
-      if (!/^\d+$/.test(value) || port > 65535) throw invalid('port', value, '0 to 65535');
+      if (!/^\d+$/.test(value) || port > 65535) throw invalid(option, value, '0 to 65535');
       return (flow, side) => portsOf(flow)?.[`${side}_port`] === port;
     }
     case 'label': {
-      const wanted = value.split(',').map((one) => one.trim().split('=', 2) as [string, string | undefined]);
+      const wanted = value.split(',').map((one) => {
+        const [, key, text] = /^(?:any:)?([^\s=!()]+)(?:==?([^\s=!()]*))?$/.exec(one.trim()) ?? [];
+        if (key === undefined) throw invalid(option, value, 'key or key=value, with commas where all must be there');
+        return { key, text };
+      });
       return (flow, side) => {
         const labels = labelsOf(flow[side].labels);
-        return wanted.every(([key, text]) =>
+        return wanted.every(({ key, text }) =>
           [key, `k8s:${key}`, `reserved:${key}`].some(
             (name) => labels.has(name) && (text === undefined || labels.get(name) === text),
           ),
@@ -148,9 +159,9 @@ function sideTest(noun: string, value: string): (flow: Flow, side: Side) => bool
       };
     }
     default: {
-      const reserved: Readonly<Record<string, number>> = { host: 1, world: 2, unmanaged: 3 };
-      const wanted = reserved[value] ?? Number(value);
-      if (!Number.isInteger(wanted)) throw invalid('identity', value, 'a number or host, world, unmanaged');
+      const reserved: Readonly<Record<string, number>> = { unknown: 0, host: 1, world: 2, unmanaged: 3 };
+      const wanted = reserved[value] ?? (/^\d+$/.test(value) ? Number(value) : undefined);
+      if (wanted === undefined) throw invalid(option, value, 'a number or host, world, unmanaged, unknown');
       return (flow, side) => flow[side].identity === wanted;
     }
   }
@@ -162,18 +173,21 @@ function isPod(end: FlowEndpoint, namespace: string, prefix: string): boolean {
   );
 }
 
-function addresses(value: string): (address: string) => boolean {
+function addresses(option: string, value: string): (address: string) => boolean {
+  try {
+    if (!value.includes('/')) {
+      // As flows write it: there are many ways to write an IPv6 address.
+      const wanted = formatAddress(parseAddress(value));
+      return (address) => address === wanted;
+    }
+    parsePrefix(value);
+  } catch {
+    throw invalid(option, value, 'an address or a prefix');
+  }
   const [base = '', bits] = value.split('/');
-  if (isIP(base) === 0 || (bits !== undefined && !/^\d+$/.test(bits)))
-    throw invalid('ip', value, 'an address or a prefix');
-  if (bits === undefined) return (address) => address === base;
   const family = isIPv4(base) ? 'ipv4' : 'ipv6';
   const list = new BlockList();
-  try {
-    list.addSubnet(base, Number(bits), family);
-  } catch {
-    throw invalid('ip', value, 'an address or a prefix');
-  }
+  list.addSubnet(base, Number(bits), family);
   return (address) => (isIPv4(address) ? 'ipv4' : 'ipv6') === family && list.check(address, family);
 }
 

@@ -66,43 +66,46 @@ export class FlowPrinter {
   print(response: FlowResponse): string {
     this.#printed++;
     if (this.#format === 'json' || this.#format === 'jsonpb') return `${JSON.stringify(response)}\n`;
+    if (this.#format === 'dict') return this.#dict(response);
+    return 'flow' in response ? this.#compact(response.flow) : this.#lost(response);
+  }
+
+  /** @see FormatOptions */
+  table(responses: readonly FlowResponse[]): string {
+    return align([this.#head(), ...responses.map((response) => this.#cells(response))]);
+  }
+
+  #head(): string[] {
+    const node = this.#options.printNodeName ? ['NODE'] : [];
+    return ['TIMESTAMP', ...node, 'SOURCE', 'DESTINATION', 'TYPE', 'VERDICT', 'SUMMARY'];
+  }
+
+  #cells(response: FlowResponse): string[] {
+    const node = this.#options.printNodeName ? [escapeControls(response.node_name)] : [];
+    const when = [stampMilli(response.time), ...node];
     if ('lost_events' in response) {
       const { source, num_events_lost } = response.lost_events;
-      return `${stampMilli(response.time)}${this.#node(response.node_name)}: EVENTS LOST: ${source} ${num_events_lost}\n`;
+      return [...when, escapeControls(source), '', 'EVENTS LOST', '', escapeControls(`CPU(0) - ${num_events_lost}`)];
     }
-    return this.#format === 'dict' ? this.#dict(response.flow) : this.#compact(response.flow);
-  }
-
-  /** @see FormatOptions; lost events are left out of tables, as in Hubble */
-  table(responses: readonly FlowResponse[]): string {
-    const head = [
-      'TIMESTAMP',
-      ...(this.#options.printNodeName ? ['NODE'] : []),
-      'SOURCE',
-      'DESTINATION',
-      'TYPE',
-      'VERDICT',
-      'SUMMARY',
-    ];
-    const rows = responses.flatMap((r) => ('flow' in r ? [this.#columns(r.flow)] : []));
-    return align([head, ...rows]);
-  }
-
-  #columns(flow: Flow): string[] {
-    const node = this.#options.printNodeName ? [flow.node_name] : [];
+    const { flow } = response;
     return [
-      stampMilli(flow.time),
-      ...node,
+      ...when,
       this.#end(flow, 'source'),
       this.#end(flow, 'destination'),
-      typeText(flow),
+      escapeControls(typeText(flow)),
       this.#verdict(flow),
       escapeControls(flow.Summary),
     ];
   }
 
   #node(name: string): string {
-    return this.#options.printNodeName ? ` [${name}]` : '';
+    return this.#options.printNodeName ? ` [${escapeControls(name)}]` : '';
+  }
+
+  /** One ring serves all CPUs; Hubble prints 0 where it knows of none. */
+  #lost({ lost_events, node_name, time }: Extract<FlowResponse, { readonly lost_events: unknown }>): string {
+    const text = escapeControls(`${lost_events.source} CPU(0) ${lost_events.num_events_lost}`);
+    return `${stampMilli(time)}${this.#node(node_name)} EVENTS LOST: ${text}\n`;
   }
 
   #compact(flow: Flow): string {
@@ -113,21 +116,14 @@ export class FlowPrinter {
           ? (['destination', 'source', '<-'] as const)
           : (['source', 'destination', '->'] as const);
     const ends = `${this.#end(flow, left)} ${this.#identity(flow[left])} ${arrow} ${this.#end(flow, right)} ${this.#identity(flow[right])}`;
-    return `${stampMilli(flow.time)}${this.#node(flow.node_name)}: ${ends} ${typeText(flow)} ${this.#verdict(flow)} (${escapeControls(flow.Summary)})\n`;
+    return `${stampMilli(flow.time)}${this.#node(flow.node_name)}: ${ends} ${escapeControls(typeText(flow))} ${this.#verdict(flow)} (${escapeControls(flow.Summary)})\n`;
   }
 
-  #dict(flow: Flow): string {
-    const node = this.#options.printNodeName ? [['NODE', flow.node_name]] : [];
-    const pairs = [
-      ['TIMESTAMP', stampMilli(flow.time)],
-      ...node,
-      ['SOURCE', this.#end(flow, 'source')],
-      ['DESTINATION', this.#end(flow, 'destination')],
-      ['TYPE', typeText(flow)],
-      ['VERDICT', this.#verdict(flow)],
-      ['SUMMARY', escapeControls(flow.Summary)],
-    ];
-    const text = pairs.map(([key = '', value]) => `${key.padStart(11)}: ${value}\n`).join('');
+  #dict(response: FlowResponse): string {
+    const cells = this.#cells(response);
+    const text = this.#head()
+      .map((key, i) => (cells[i] === '' ? '' : `${key.padStart(11)}: ${cells[i]}\n`))
+      .join('');
     return this.#printed > 1 ? `------------\n${text}` : text;
   }
 
@@ -149,12 +145,14 @@ export class FlowPrinter {
 
   #verdict(flow: Flow): string {
     const policy = flow.event_type.type === EVENT_TYPE.POLICY_VERDICT;
-    const word = policy ? { FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED' }[flow.verdict] : flow.verdict;
+    const word = policy
+      ? ({ FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED' }[flow.verdict] ?? flow.verdict)
+      : flow.verdict;
     const painted = this.#paint(
       flow.verdict === 'FORWARDED' ? 'green' : flow.verdict === 'DROPPED' ? 'red' : 'yellow',
-      word,
+      escapeControls(word),
     );
-    return policy && this.#options.printPolicyNames ? `${painted}${policyNames(flow)}` : painted;
+    return policy && this.#options.printPolicyNames ? `${painted}${escapeControls(policyNames(flow))}` : painted;
   }
 
   #paint(color: keyof typeof PAINT, text: string): string {
@@ -165,13 +163,17 @@ export class FlowPrinter {
 function portOf(flow: Flow, side: 'source' | 'destination'): number | undefined {
   const { l4 } = flow;
   const ports = l4 && ('TCP' in l4 ? l4.TCP : 'UDP' in l4 ? l4.UDP : 'SCTP' in l4 ? l4.SCTP : undefined);
-  return ports?.[`${side}_port`];
+  // As in Hubble, 0 is no port.
+  return ports?.[`${side}_port`] || undefined;
 }
 
 export function typeText(flow: Flow): string {
   switch (flow.event_type.type) {
-    case EVENT_TYPE.DROP:
-      return flow.drop_reason_desc === undefined ? 'dropped' : DROP_REASONS[flow.drop_reason_desc].text;
+    case EVENT_TYPE.DROP: {
+      const reason = flow.drop_reason_desc;
+      // A recording may be from a version with more reasons.
+      return reason === undefined ? 'dropped' : reason in DROP_REASONS ? DROP_REASONS[reason].text : reason;
+    }
     case EVENT_TYPE.POLICY_VERDICT:
       return `policy-verdict:${MATCH_NAMES[flow.policy_match_type ?? 0] ?? 'none'} ${flow.traffic_direction}`;
     default:

@@ -43,6 +43,20 @@ pub fn attach_clsact(program: &BpfProgram, ifindex: u32, ingress: bool) -> Resul
     Ok(())
 }
 
+/// Id of our filter's program, or 0.
+#[napi(catch_unwind)]
+pub fn clsact_program(ifindex: u32, ingress: bool) -> Result<u32> {
+    let hook = hook(ifindex, ingress);
+    let mut options = options();
+    // SAFETY: filled structures of the sizes they name.
+    let err = unsafe { sys::bpf_tc_query(&hook, &mut options) };
+    if err == -libc::ENOENT || err == -libc::EINVAL || err == -libc::ENODEV {
+        return Ok(0);
+    }
+    check(err, "query filter")?;
+    Ok(options.prog_id)
+}
+
 #[napi(catch_unwind)]
 pub fn detach_clsact(ifindex: u32, ingress: bool) -> Result<()> {
     let hook = hook(ifindex, ingress);

@@ -140,6 +140,17 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     });
   });
 
+  it('turns the orientation of a mid-stream segment round only where its ports do not tell', () => {
+    lab.install([OPEN, closedTable('in')]);
+    lab.endpoint({ ifindex: HERE, identity: ME, addresses: [me], ingress: 'in' });
+    const received = { source: far, destination: me, tcpFlags: ACK };
+    expect(lab.deliver(syn({ ...received, sourcePort: 50000, destinationPort: 80 })).passed).toBe(false);
+    expect(lab.flows()).toHaveLength(0);
+    expect(lab.deliver(syn({ ...received, sourcePort: 9000, destinationPort: 9100 })).passed).toBe(true);
+    expect(lab.deliver(syn({ ...received, sourcePort: 50000, destinationPort: 40000 })).passed).toBe(true);
+    expect(lab.flows()).toHaveLength(2);
+  });
+
   it('refuses a mid-stream segment that no orientation admits', () => {
     lab.install([OPEN, closedTable('in'), closedTable('out')]);
     lab.endpoint({ ifindex: HERE, identity: ME, addresses: [me], ingress: 'in', egress: 'out' });

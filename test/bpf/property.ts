@@ -197,7 +197,7 @@ class World {
 /** Writes one set into the kernel. pod-0 is the workload under test. @returns everybody it can talk with */
 function install(lab: Lab, snapshot: Snapshot, pods: readonly PodObject[]): Peer[] {
   lab.install([...snapshot.tables.values()]);
-  lab.tables.sweep();
+  lab.tables.sweep(new Set());
   const identityOf = (pod: PodObject): number => snapshot.addresses.find((a) => a.pod === pod.name)?.identity ?? 0;
   for (const [i, workload] of snapshot.workloads.entries())
     lab.endpoint({

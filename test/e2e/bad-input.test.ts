@@ -120,6 +120,34 @@ test('an agent that is not root is refused with the privilege it lacks', async (
   expect(unprivileged.stderr + unprivileged.stdout).toContain('KERNEL_PERMISSION');
 });
 
+test('a policy that does not fit into the kernel is named, and the last complete one stays in force', async () => {
+  await using small = await System.create('full', ['--policy-entries', '256']);
+  const [asker, guarded, other] = [
+    await small.pod('client', 'routed'),
+    await small.pod('server', 'routed'),
+    await small.pod('stranger', 'routed'),
+  ];
+  small.policy('guard', admit('server', ['client']));
+  await tcpEchoServer(guarded, TCP_PORT);
+  await small.start();
+  const enforced = async (): Promise<void> => {
+    expect(await connectTcp(asker, guarded, 'ipv4', TCP_PORT)).toMatchObject({ outcome: 'answered' });
+    expect(await connectTcp(other, guarded, 'ipv4', TCP_PORT)).toMatchObject({ outcome: 'timeout' });
+  };
+  await enforced();
+  const ports = (from: number): object[] =>
+    Array.from({ length: 40 }, (_, i) => ({ port: String(from + i), protocol: 'TCP' }));
+  small.policy('many', {
+    endpointSelector: { matchLabels: { app: 'server' } },
+    ingress: [{ toPorts: Array.from({ length: 8 }, (_, i) => ({ ports: ports(20_000 + i * 40) })) }],
+  });
+  await expect.poll(() => small.status()).toContain('MAP_FULL');
+  await enforced();
+  small.removePolicy('many');
+  await expect.poll(() => small.status()).not.toContain('MAP_FULL');
+  await enforced();
+});
+
 test('an option that does not exist is a usage error', async () => {
   expect((await system.agent.cli(['status', '--no-such-option'], { tolerate: true })).code).toBe(64);
 });

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { stopAgent } from '../../control-plane/agent/stop.ts';
 import { inside } from '../../control-plane/demo/namespaces.ts';
 import { Child } from '../../control-plane/demo/process.ts';
 import { admit, TCP_PORT } from '../lib/policies.ts';
@@ -56,7 +57,9 @@ test('while it runs the agent executes no other program', async () => {
   await system.agent.cli(['status'], { tolerate: true });
 
   const running = readFileSync(trace, 'utf8');
-  await traced.stop();
+  // The agent itself: strace that is killed would leave it running.
+  await stopAgent(`/run/sidestep/${system.instance}`);
+  await traced.exited;
   rmSync(folder, { recursive: true });
 
   const calls = running.split('\n').filter((line) => /\b(execve|execveat|v?fork|clone3?)\(/.test(line));

@@ -26,7 +26,7 @@ export class System implements AsyncDisposable {
   readonly #folder: string;
   #flows: FlowFollower | undefined;
 
-  private constructor(topology: Topology, instance: string) {
+  private constructor(topology: Topology, instance: string, agentArguments: readonly string[]) {
     this.topology = topology;
     this.#folder = mkdtempSync(join(tmpdir(), `${instance}-`));
     mkdirSync(join(this.#folder, 'state'));
@@ -40,13 +40,14 @@ export class System implements AsyncDisposable {
       source: this.manifests.path,
       stateDirectory: join(this.#folder, 'state'),
       logFile: join(this.#folder, 'agent.log'),
+      extraArguments: agentArguments,
     });
   }
 
   /** A node with its manifests; the agent is not started yet. @param name distinguishes systems of one process */
-  static async create(name: string): Promise<System> {
+  static async create(name: string, agentArguments: readonly string[] = []): Promise<System> {
     sweepInstances();
-    return new System(await Topology.create(name), `${TEST_PREFIX}-${process.pid}-${name}`);
+    return new System(await Topology.create(name), `${TEST_PREFIX}-${process.pid}-${name}`, agentArguments);
   }
 
   get instance(): string {

@@ -15,7 +15,9 @@ export function addAgentCommand(program: Command, io: Io): void {
     );
   for (const name of OPTION_NAMES) {
     const { text, default: value } = OPTIONS[name];
-    const shown = value === undefined || (Array.isArray(value) && value.length === 0) ? '' : ` (default ${value})`;
+    // The text of `node` says it in words: help must read the same on every machine.
+    const silent = value === undefined || name === 'node' || (Array.isArray(value) && value.length === 0);
+    const shown = silent ? '' : ` (default ${value})`;
     command.addOption(new Option(`--${flagOf(name)} <value>`, `${text}${shown} [${variableOf(name)}]`));
   }
   command

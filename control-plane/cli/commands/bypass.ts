@@ -1,7 +1,7 @@
 /** `sidestep bypass`: break glass. Writes the pinned table itself, so it works with the agent dead. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SidestepError } from '../../model/error.ts';
 import type { Io } from '../io.ts';
 
@@ -25,7 +25,7 @@ export function addBypassCommand(program: Command, io: Io): void {
     .option('--instance <name>', 'instance of the agent', 'default')
     .option('-n, --namespace <name>', 'only workloads of this namespace')
     .option('--bpffs <path>', 'bpf file system', '/sys/fs/bpf')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
       '\nExamples:\n  sidestep bypass on                  # everything passes, at once\n  sidestep bypass --namespace shop on\n  sidestep bypass off\n\nSource addresses are still checked. Live flows are judged again at their next packet.',

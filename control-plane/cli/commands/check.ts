@@ -1,6 +1,6 @@
 /** `sidestep check`: can this machine run it, and what is degraded here. */
 import { release } from 'node:os';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CheckResult } from '../../check/checks.ts';
 import type { Io } from '../io.ts';
 
@@ -11,7 +11,7 @@ export function addCheckCommand(program: Command, io: Io): void {
     .command('check')
     .description('can this machine run Sidestep, and what is lost where it can only in part')
     .option('--pre', 'before an installation (the same checks; the agent need not run)')
-    .option('-o, --output <format>', 'table or json', 'table')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
     .addHelpText(
       'after',
       '\nExamples:\n  sidestep check --pre\n  sidestep check -o json | jq .ok\n\nExit: 0 fine, 1 it cannot run here, 79 it can, with something less.',

@@ -5,12 +5,19 @@ import { type Command, Option } from 'commander';
 import type { FlowQuery } from '../../agent/server.ts';
 import { SidestepError } from '../../model/error.ts';
 import { compileFilter, FILTER_OPTIONS, type FilterOption, type FilterTerm } from '../../observe/filter.ts';
-import type { FlowResponse } from '../../observe/flow.ts';
+import type { Flow, FlowResponse } from '../../observe/flow.ts';
 import { FlowPrinter, OUTPUT_FORMATS, type OutputFormat } from '../../observe/format.ts';
 import { getLines } from '../client.ts';
 import { type Io, wantsColor } from '../io.ts';
 
 const DEFAULT_LAST = 20;
+/** As in Hubble. */
+const EXCLUSIVE = [
+  ['first', 'last'],
+  ['first', 'all'],
+  ['first', 'follow'],
+  ['last', 'all'],
+] as const;
 
 const FILTER_HELP: Partial<Record<FilterOption, string>> = {
   pod: 'either end: ns/prefix, or a bare name in every namespace',
@@ -50,7 +57,7 @@ export function addObserveCommand(program: Command, io: Io): void {
     .option('--instance <name>', 'instance of the agent', 'default')
     .option('--run-dir <path>', "folder of the agent's socket")
     .option('-f, --follow', 'go on as flows come')
-    .option('--last <number>', `the newest N that match (default ${DEFAULT_LAST})`, count)
+    .option('--last <number>', `the newest N that match (default ${DEFAULT_LAST}; of a file all)`, count)
     .option('--first <number>', 'the oldest N that match', count)
     .option('--all', 'every flow that is kept')
     .option('--since <time>', 'from this time on: 5m, 2h, or RFC 3339')
@@ -63,6 +70,7 @@ export function addObserveCommand(program: Command, io: Io): void {
     .addOption(new Option('--color <when>', 'colour').choices(['auto', 'always', 'never']).default('auto'));
   command.addOption(new Option('--not', 'negates the next filter').argParser(() => undefined));
   command.on('option:not', () => {
+    if (negate) throw new SidestepError('USAGE', '--not stands before another --not');
     negate = true;
   });
   for (const option of FILTER_OPTIONS) {
@@ -82,7 +90,10 @@ export function addObserveCommand(program: Command, io: Io): void {
       'after',
       '\nExamples:\n  sidestep observe --follow\n  sidestep observe --pod production/backend-api --verdict DROPPED\n  sidestep observe --policy secure-app-access --since 5m -o json > flows.jsonl\n  sidestep observe --input-file flows.jsonl --not --protocol udp',
     )
-    .action(async (options: Options) => observe(options, terms, io));
+    .action(async (options: Options) => {
+      if (negate) throw new SidestepError('USAGE', 'no filter stands behind --not');
+      await observe(options, terms, io);
+    });
 }
 
 function count(text: string): number {
@@ -107,6 +118,9 @@ export function parseTime(text: string, now: number): number {
 async function observe(options: Options, filter: readonly FilterTerm[], io: Io): Promise<void> {
   if (options.output === 'table' && options.follow)
     throw new SidestepError('USAGE', 'a table cannot be followed', { hint: 'Use -o compact.' });
+  for (const [one, other] of EXCLUSIVE)
+    if (options[one] !== undefined && options[other] !== undefined)
+      throw new SidestepError('USAGE', `--${one} and --${other} exclude each other`);
   compileFilter(filter); // so that a wrong value is an error here, not in the agent
   const query = queryOf(options, filter);
   const interrupted = new AbortController();
@@ -148,7 +162,8 @@ function queryOf(options: Options, filter: readonly FilterTerm[]): FlowQuery {
     options.first !== undefined ||
     options.all ||
     options.since !== undefined ||
-    options.until !== undefined;
+    options.until !== undefined ||
+    options.inputFile !== undefined;
   return {
     filter: filter.map((term) => ({ ...term, values: [...term.values] })),
     follow: options.follow ?? false,
@@ -174,7 +189,7 @@ async function* readFile(file: string, query: FlowQuery): AsyncGenerator<string>
       number++;
       if (line.trim() === '') continue;
       const response = parseLine(line, file, number);
-      if ('flow' in response && matches(response, test, query)) found.push(line);
+      if (matches(response, test, query)) found.push(line);
     }
   } catch (cause) {
     if (cause instanceof SidestepError) throw cause;
@@ -184,28 +199,40 @@ async function* readFile(file: string, query: FlowQuery): AsyncGenerator<string>
       { cause },
     );
   }
-  const recorded = query.last === undefined ? found : found.slice(query.last === 0 ? 0 : -query.last);
+  const recorded = query.last === undefined ? found : found.slice(Math.max(0, found.length - query.last));
   yield* query.first === undefined ? recorded : recorded.slice(0, query.first);
 }
 
 function parseLine(line: string, file: string, number: number): FlowResponse {
   try {
     const value = JSON.parse(line) as FlowResponse;
-    if (typeof value === 'object' && value !== null && ('flow' in value || 'lost_events' in value)) return value;
+    if (isTime(value.time) && ('flow' in value ? isFlow(value.flow) : value.lost_events.source !== undefined))
+      return value;
   } catch {
-    // Falls through: said below with its place.
+    // Not JSON, or an object is missing: said below with its place.
   }
   throw new SidestepError('INPUT_INVALID', `${file}:${number} is not a recorded flow`, {
     hint: 'Record with `sidestep observe -o json`.',
   });
 }
 
-function matches(
-  response: Extract<FlowResponse, { readonly flow: unknown }>,
-  test: ReturnType<typeof compileFilter>,
-  query: FlowQuery,
-): boolean {
-  if (!test(response.flow)) return false;
+function isTime(text: string): boolean {
+  return !Number.isNaN(Date.parse(text));
+}
+
+/** Whether it has what filters and printers read without asking. */
+function isFlow({ time, IP, source, destination, event_type, verdict, Summary }: Flow): boolean {
+  return (
+    isTime(time) &&
+    [IP.source, IP.destination, verdict, Summary].every((text) => typeof text === 'string') &&
+    [source.labels, destination.labels].every(Array.isArray) &&
+    typeof event_type.type === 'number'
+  );
+}
+
+/** A loss is shown whatever the filter: what was lost may have matched. */
+function matches(response: FlowResponse, test: ReturnType<typeof compileFilter>, query: FlowQuery): boolean {
+  if ('flow' in response && !test(response.flow)) return false;
   const time = Date.parse(response.time);
   return (query.since === undefined || time >= query.since) && (query.until === undefined || time <= query.until);
 }

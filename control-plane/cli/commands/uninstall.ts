@@ -1,6 +1,6 @@
 /** `sidestep uninstall`: the node as before. */
 import { rmSync } from 'node:fs';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Io } from '../io.ts';
 
 interface Options {
@@ -19,7 +19,7 @@ export function addUninstallCommand(program: Command, io: Io): void {
     .option('--bpffs <path>', 'bpf file system', '/sys/fs/bpf')
     .option('--state-dir <path>', 'the state folder the agent was given (default /var/lib/sidestep/<instance>)')
     .option('--run-dir <path>', 'the folder of its sockets (default /run/sidestep/<instance>)')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
       '\nExamples:\n  sidestep uninstall\n  sidestep uninstall --instance demo -o json\n\nRun it in the network namespace the agent ran in. Doing it twice is fine.',

@@ -1,0 +1,43 @@
+import { expect, test } from 'vitest';
+import type { KernelFeatures } from '../datapath/kernel.ts';
+import { requireFeatures } from './features.ts';
+
+const WHOLE: KernelFeatures = {
+  release: '6.18.0',
+  bpf: true,
+  tcx: true,
+  clsact: true,
+  ringBuffer: true,
+  lpmTrie: true,
+  lruHash: true,
+  coarseClock: true,
+  btf: true,
+  bpffs: true,
+  cgroup2: undefined,
+  capabilities: [],
+};
+
+test('a whole kernel is taken, and 5.10 without tcx', () => {
+  requireFeatures(WHOLE, 'auto');
+  requireFeatures({ ...WHOLE, release: '5.10.0-36-amd64', tcx: false, coarseClock: false }, 'auto');
+});
+
+test.each(['5.9.16', '4.19.0-27-amd64'])('%s is too old', (release) => {
+  expect(() => requireFeatures({ ...WHOLE, release }, 'auto')).toThrow(
+    expect.objectContaining({ code: 'KERNEL_TOO_OLD' }),
+  );
+});
+
+test('everything that is missing is named at once', () => {
+  expect(() => requireFeatures({ ...WHOLE, ringBuffer: false, lpmTrie: false }, 'auto')).toThrow(
+    expect.objectContaining({
+      code: 'KERNEL_FEATURE_MISSING',
+      message: 'this kernel lacks longest-prefix tables, the BPF ring buffer',
+    }),
+  );
+});
+
+test('a hook that was asked for by name is not replaced by another', () => {
+  expect(() => requireFeatures({ ...WHOLE, tcx: false }, 'tcx')).toThrow('this kernel lacks tcx links (6.6)');
+  requireFeatures({ ...WHOLE, tcx: false }, 'clsact');
+});

@@ -1,0 +1,24 @@
+/** What the kernel must have before the agent touches it. `sidestep check` says the same at more length. */
+import type { KernelFeatures } from '../datapath/kernel.ts';
+import { SidestepError } from '../model/error.ts';
+import type { Config } from './config.ts';
+
+/** @throws KERNEL_TOO_OLD, KERNEL_FEATURE_MISSING naming everything that is missing */
+export function requireFeatures(features: KernelFeatures, attach: Config['attach']): void {
+  const [major = 0, minor = 0] = features.release.split('.').map(Number);
+  if (major < 5 || (major === 5 && minor < 10))
+    throw new SidestepError('KERNEL_TOO_OLD', `this kernel is ${features.release}`);
+  const hooks = {
+    auto: [features.tcx || features.clsact, 'a tc hook'],
+    tcx: [features.tcx, 'tcx links (6.6)'],
+    clsact: [features.clsact, 'clsact filters'],
+  } as const;
+  const missing = [
+    [features.bpf, 'the bpf() system call'],
+    [features.lruHash, 'LRU hash tables'],
+    [features.lpmTrie, 'longest-prefix tables'],
+    [features.ringBuffer, 'the BPF ring buffer'],
+    hooks[attach],
+  ].flatMap(([there, what]) => (there ? [] : [what]));
+  if (missing.length > 0) throw new SidestepError('KERNEL_FEATURE_MISSING', `this kernel lacks ${missing.join(', ')}`);
+}

@@ -1,0 +1,72 @@
+/** docs/reference/{cli,configuration,policy}.md from the command line's own help and from the tables that the code reads. */
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { flagOf, OPTION_NAMES, OPTIONS, variableOf } from '../control-plane/agent/config.ts';
+import { FIELDS } from '../control-plane/api/policy-fields.ts';
+
+const root = join(import.meta.dirname, '..');
+
+function write(name: string, title: string, source: string, lines: readonly string[]): void {
+  const head = [
+    `# ${title}`,
+    '',
+    `<!-- Generated from ${source} by scripts/generate-reference.ts; do not edit. -->`,
+    '',
+  ];
+  writeFileSync(join(root, 'docs/reference', name), `${[...head, ...lines].join('\n')}\n`);
+}
+
+/** A command's help at a fixed width, as a terminal shows it. */
+function help(words: readonly string[]): string {
+  return execFileSync(process.execPath, [join(root, 'control-plane/cli/main.ts'), ...words, '--help'], {
+    encoding: 'utf8',
+    env: { ...process.env, COLUMNS: '100', NO_COLOR: '1' },
+  }).trimEnd();
+}
+
+/** Names below a "Commands:" heading, but for `help` itself. */
+function commandsIn(text: string): string[] {
+  const section = /\nCommands:\n([\s\S]*?)(\n\n|$)/.exec(text)?.[1] ?? '';
+  return [...section.matchAll(/^ {2}([a-z-]+)/gm)].flatMap(([, name]) => (name && name !== 'help' ? [name] : []));
+}
+
+function sections(words: readonly string[]): string[] {
+  const text = help(words);
+  const title = ['sidestep', ...words].join(' ');
+  return [`## ${title}`, '', '```', text, '```', '', ...commandsIn(text).flatMap((name) => sections([...words, name]))];
+}
+
+write('cli.md', 'Command line', "the commands' own help", [
+  'Data goes to stdout, notes to stderr. Exit codes: 0 fine, 1 failed, 64 usage, 65 bad input, 79 worked and found something (denied, invalid, not ready).',
+  '',
+  ...sections([]),
+]);
+
+write('configuration.md', 'Configuration of the agent', 'control-plane/agent/config.ts', [
+  'Defaults, then the file of `--config`, then the environment, then flags. `sidestep status -o json` prints each value in force and where it is from.',
+  '',
+  '| file | flag | environment | default | meaning |',
+  '|---|---|---|---|---|',
+  ...OPTION_NAMES.map((name) => {
+    const { default: value, text } = OPTIONS[name];
+    const shown = value === undefined || name === 'node' ? '' : Array.isArray(value) ? value.join(',') : String(value);
+    return `| \`${name}\` | \`--${flagOf(name)}\` | \`${variableOf(name)}\` | ${shown} | ${text} |`;
+  }),
+]);
+
+const code = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ');
+write('policy.md', 'CiliumNetworkPolicy: what is read, what is refused', 'control-plane/api/policy-fields.ts', [
+  'Policies are read as they are written for Cilium (`cilium.io/v2`), with its semantics. A field that exists there and is not supported here yet is refused by its path',
+  '(`FIELD_NOT_SUPPORTED`), one that does not exist anywhere too (`FIELD_UNKNOWN`): nothing is ignored.',
+  '',
+  '| place | read | refused as not supported yet |',
+  '|---|---|---|',
+  ...Object.entries(FIELDS).map(([place, { known, later }]) => `| ${place} | ${code(known)} | ${code(later)} |`),
+  '',
+  '- Entities: `all`, `cluster`, `host`, `world`. Ports: numbers, `"0"` is every port. Protocols: `TCP`, `UDP`, `ANY` (TCP, UDP and SCTP); a rule without `toPorts` admits every protocol.',
+  '- A selecting policy with a section for a direction switches default deny on in that direction. `ingress: [{}]` switches it on and admits nobody; a missing peer list admits every peer; an empty one (`fromEndpoints: []`) nobody.',
+  "- Selectors without a namespace label mean the policy's own namespace. `fromEndpoints: [{}]` is every pod of it.",
+  "- A node's own processes may always reach its pods (probes) unless a rule refuses `host`.",
+  '- An edit that is refused leaves the last good version in force. A new policy that is refused closes what it selects, in each direction it has a section for. One whose selector cannot be read enforces nothing. `sidestep status` exits 79 in each case.',
+]);
