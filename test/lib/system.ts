@@ -173,9 +173,12 @@ export function policyName(name: string): string {
   return `CiliumNetworkPolicy/${NAMESPACE}/${name}`;
 }
 
+/** Its folders too, and those above them that are empty then: what is left behind must not depend on the order of suites. */
 function removeInstance(instance: string): void {
   rmSync(pinsOf(BPFFS, instance).root, { recursive: true, force: true });
   rmSync(join(SOCKETS, instance), { recursive: true, force: true });
+  for (const folder of [join(BPFFS, 'sidestep'), SOCKETS])
+    if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
 }
 
 /** Pins and sockets of test runs that died. */

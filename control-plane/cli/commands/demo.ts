@@ -66,6 +66,8 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
     io.setExitCode(SIGNALS[caught]);
   } finally {
     interruption.close();
+    // An input that somebody holds open must not hold us.
+    if (options.step) process.stdin.destroy();
   }
 }
 
