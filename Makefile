@@ -44,8 +44,8 @@ generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF)
 check-generated: generate ## Fail if a committed generated file is not what the generators make
 	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference
 
-bench: deps ## Measure against the same topology without Sidestep; prints ratios
-	@node test/bench/main.ts
+bench: deps ## Measure against the same topology without Sidestep; prints ratios (BENCH=--short for a taste)
+	@node test/bench/main.ts $(BENCH)
 
 dist/sidestep.mjs: $(SOURCES) scripts/bundle.ts package.json bpf/build/sidestep.bpf.o native/sidestep.node
 	@node scripts/bundle.ts

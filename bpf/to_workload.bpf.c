@@ -47,8 +47,12 @@ int to_workload(struct __sk_buff *skb)
 
 	flags = find_end(&ends[0], p.source);
 	if (ends[0].ifindex) {
-		if (!came_from(skb, ends[0].ifindex))
+		if (!came_from(skb, ends[0].ifindex)) {
+			/* Turned round at this workload's from_workload, on behalf of the local far end. */
+			if (flow && skb->ingress_ifindex == ifindex && is_our_reset(&p, flow))
+				return pass(&p, HOOK_TO_WORKLOAD);
 			return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
+		}
 	} else if (skb->ingress_ifindex == 0) {
 		ends[0].identity = IDENTITY_HOST; /* this node made it */
 	} else if (flags & IPCACHE_NODE_ADDRESS) {

@@ -27,6 +27,7 @@ need ip iproute2
 need nsenter util-linux
 need npm nodejs npm
 need strace strace
+need ethtool ethtool
 for header in /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/libelf.h:libelf-dev /usr/include/zlib.h:zlib1g-dev; do
 	[ -e "${header%%:*}" ] || packages+=("${header##*:}")
 done
@@ -54,7 +55,8 @@ if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ]; then
 	say NPM "$(grep -c '"node_modules/' package-lock.json) packages"
 	log=$(mktemp)
 	if ! npm ci --ignore-scripts --no-audit --no-fund >"$log" 2>&1; then
-		tail -n 5 "$log" >&2
+		# The reason stands first, npm's own help after it.
+		grep -v 'EBADENGINE' "$log" | head -n 12 >&2
 		rm -f "$log"
 		fail "npm ci failed" "is the npm registry reachable?"
 	fi

@@ -2,61 +2,77 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { parsePrefix } from '../model/address.ts';
 import { SidestepError } from '../model/error.ts';
 
-const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
-const powerOfTwo = count(4096, 1 << 30).refine((n) => (n & (n - 1)) === 0, 'must be a power of two');
-const prefix = z.string().refine((text) => {
-  try {
-    parsePrefix(text);
-    return true;
-  } catch {
-    return false;
-  }
-}, 'must be a prefix such as 10.0.0.0/16');
+/** A number within bounds; flags and variables are text. */
+const count = (least: number, most: number) =>
+  z.pipe(
+    z.coerce.number(`must be a number, ${least} to ${most}`),
+    z
+      .int(`must be a whole number, ${least} to ${most}`)
+      .check(z.gte(least, `must be at least ${least}`), z.lte(most, `must be at most ${most}`)),
+  );
+const choice = <const T extends readonly [string, ...string[]]>(words: T) =>
+  z.enum(words, `must be one of ${words.join(', ')}`);
+const path = z.string().check(z.startsWith('/', 'must be an absolute path'));
+const name = z.string().check(z.minLength(1, 'must not be empty'));
+const powerOfTwo = count(4096, 1 << 30).check(z.refine((n) => (n & (n - 1)) === 0, 'must be a power of two'));
+const prefix = z.string().check(
+  z.refine((text) => {
+    try {
+      parsePrefix(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'must be a prefix such as 10.0.0.0/16'),
+);
 
 /** Option -> shape, default, meaning. The flag is --kebab-case, the variable SIDESTEP_UPPER_CASE, the file's key camelCase. */
 export const OPTIONS = {
-  source: { shape: z.string().min(1), default: undefined, text: 'folder of manifests to watch' },
+  source: { shape: name, default: undefined, text: 'folder of manifests to watch' },
   node: {
-    shape: z.string().min(1),
+    shape: name,
     default: hostname(),
     text: "name of this node, as in spec.nodeName (default: the host's name)",
   },
   instance: {
-    shape: z.string().regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'a-z, 0-9 and -, at most 32'),
+    shape: z.string().check(z.regex(/^[a-z0-9][a-z0-9-]{0,31}$/, 'must be a-z, 0-9 and -, at most 32')),
     default: 'default',
     text: 'name of this agent; several may run on one machine',
   },
   stateDir: {
-    shape: z.string().startsWith('/'),
+    shape: path,
     default: undefined,
     text: 'folder for numbers that survive restarts (default /var/lib/sidestep/INSTANCE)',
   },
   runDir: {
-    shape: z.string().startsWith('/'),
+    shape: path,
     default: undefined,
     text: 'folder for sockets (default /run/sidestep/INSTANCE)',
   },
-  bpffs: { shape: z.string().startsWith('/'), default: '/sys/fs/bpf', text: 'bpf file system for pins' },
+  bpffs: { shape: path, default: '/sys/fs/bpf', text: 'bpf file system for pins' },
   podCidrs: {
-    shape: z.preprocess((v) => (typeof v === 'string' ? v.split(',').filter((s) => s !== '') : v), z.array(prefix)),
+    shape: z.pipe(
+      z.transform((v: unknown) => (typeof v === 'string' ? v.split(',').filter((s) => s !== '') : v)),
+      z.array(prefix, 'must be prefixes'),
+    ),
     default: [],
     text: 'ranges of pod addresses: one in them that nobody told us of is "unmanaged", never "world"',
   },
   metricsAddress: {
-    shape: z.string().regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):\d+$/, 'must be HOST:PORT'),
+    shape: z.string().check(z.regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):\d+$/, 'must be HOST:PORT')),
     default: undefined,
     text: 'also serve /metrics, /healthz and /readyz here',
   },
   logLevel: {
-    shape: z.enum(['trace', 'debug', 'info', 'warn', 'error']),
+    shape: choice(['trace', 'debug', 'info', 'warn', 'error']),
     default: 'info',
     text: 'least level that is logged',
   },
-  logFormat: { shape: z.enum(['auto', 'json', 'pretty']), default: 'auto', text: 'auto: pretty on a terminal' },
+  logFormat: { shape: choice(['auto', 'json', 'pretty']), default: 'auto', text: 'auto: pretty on a terminal' },
   flowHistory: { shape: count(16, 10_000_000), default: 65535, text: 'flow records kept in memory' },
   flowHistoryBytes: { shape: count(1 << 16, 2 ** 40), default: 64 << 20, text: 'bytes they may take' },
   flows: {
@@ -67,14 +83,14 @@ export const OPTIONS = {
   policyEntries: { shape: count(256, 1 << 24), default: 131072, text: 'entries of all policy tables together' },
   ipcache: { shape: count(256, 1 << 24), default: 131072, text: 'addresses with an identity' },
   attach: {
-    shape: z.enum(['auto', 'tcx', 'clsact']),
+    shape: choice(['auto', 'tcx', 'clsact']),
     default: 'auto',
     text: 'how programs sit on a veth; auto: tcx links where the kernel has them (6.6), else clsact filters',
   },
   endpoints: { shape: count(16, 65536), default: 4096, text: 'workloads on this node' },
   flowQuota: { shape: count(16, 1 << 24), default: 65536, text: 'unanswered flows one workload may hold open' },
   ringBytes: { shape: powerOfTwo, default: 4 << 20, text: 'bytes of the event ring' },
-} as const satisfies Record<string, { shape: z.ZodType; default: unknown; text: string }>;
+} as const satisfies Record<string, { shape: z.ZodMiniType; default: unknown; text: string }>;
 
 export type OptionName = keyof typeof OPTIONS;
 export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
@@ -127,7 +143,7 @@ export function loadConfig(
 }
 
 function check(name: OptionName, value: unknown, origin: string): unknown {
-  const result = (OPTIONS[name].shape as z.ZodType).safeParse(value);
+  const result = (OPTIONS[name].shape as z.ZodMiniType).safeParse(value);
   if (result.success) return result.data;
   const why = result.error.issues.map((issue) => issue.message).join('; ');
   throw new SidestepError('CONFIG_INVALID', `${name} (${origin}): ${JSON.stringify(value)}: ${why}`, { path: name });

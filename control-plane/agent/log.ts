@@ -1,6 +1,5 @@
 /** Logs: one JSON object a line for machines, readable lines on a terminal; secrets never. */
 import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
 import type { Config } from './config.ts';
 
 export type { Logger };
@@ -10,7 +9,10 @@ const SECRETS = ['token', 'authorization', 'password', 'key', 'privateKey', 'sec
   `*.${name}`,
 ]);
 
-export function createLog(config: Pick<Config, 'logLevel' | 'logFormat' | 'instance'>, terminal: boolean): Logger {
+export async function createLog(
+  config: Pick<Config, 'logLevel' | 'logFormat' | 'instance'>,
+  terminal: boolean,
+): Promise<Logger> {
   const readable = config.logFormat === 'pretty' || (config.logFormat === 'auto' && terminal);
   const options = {
     level: config.logLevel,
@@ -19,7 +21,7 @@ export function createLog(config: Pick<Config, 'logLevel' | 'logFormat' | 'insta
     formatters: { level: (label: string) => ({ level: label }) },
   };
   // Both write synchronously to stderr: the last lines before an exit are the ones that matter.
-  return readable
-    ? pino(options, pretty({ destination: 2, sync: true, ignore: 'pid,hostname,instance' }))
-    : pino(options, pino.destination({ fd: 2, sync: true }));
+  if (!readable) return pino(options, pino.destination({ fd: 2, sync: true }));
+  const { default: pretty } = await import('pino-pretty');
+  return pino(options, pretty({ destination: 2, sync: true, ignore: 'pid,hostname,instance' }));
 }

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { SidestepError } from '../model/error.ts';
 import { compileFilter, FILTER_OPTIONS } from '../observe/filter.ts';
 import type { Flow } from '../observe/flow.ts';
@@ -154,17 +154,18 @@ function fail(response: ServerResponse, error: unknown): void {
   text(response, 400, `${JSON.stringify({ error: known.toJSON() })}\n`, 'application/json');
 }
 
-const number = z.number().int().min(0).optional();
+const number = z.optional(z.int().check(z.nonnegative()));
 /** The query of /v1/flows, as the CLI sends it. */
 const FlowQuery = z.strictObject({
-  filter: z
-    .array(z.strictObject({ option: z.enum(FILTER_OPTIONS), values: z.array(z.string()), not: z.boolean() }))
-    .default([]),
+  filter: z._default(
+    z.array(z.strictObject({ option: z.enum(FILTER_OPTIONS), values: z.array(z.string()), not: z.boolean() })),
+    [],
+  ),
   last: number,
   first: number,
-  since: z.number().optional(),
-  until: z.number().optional(),
-  follow: z.boolean().default(false),
+  since: z.optional(z.number()),
+  until: z.optional(z.number()),
+  follow: z._default(z.boolean(), false),
 });
 export type FlowQuery = z.input<typeof FlowQuery>;
 

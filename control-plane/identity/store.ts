@@ -1,17 +1,17 @@
 /** Where numbers survive a restart: one JSON file in the state folder, replaced in one step. */
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { SidestepError } from '../model/error.ts';
 import type { Origin } from '../model/policy.ts';
 
 const Policy = { kind: z.string(), namespace: z.string(), name: z.string() };
 const Stored = z.object({
   version: z.literal(1),
-  identities: z.array(z.tuple([z.int().positive(), z.string()])),
+  identities: z.array(z.tuple([z.int().check(z.positive()), z.string()])),
   rules: z.array(
     z.tuple([
-      z.int().positive(),
+      z.int().check(z.positive()),
       z.discriminatedUnion('kind', [
         z.object({ kind: z.literal('rules'), rules: z.array(z.object({ ...Policy, rule: z.string() })) }),
         z.object({ kind: z.literal('default-deny'), policies: z.array(z.object(Policy)) }),
@@ -32,7 +32,9 @@ export interface StoredNumbers {
  */
 export function readNumbers(path: string): StoredNumbers | undefined {
   try {
-    const { identities, rules } = Stored.parse(JSON.parse(readFileSync(path, 'utf8')));
+    const parsed = Stored.safeParse(JSON.parse(readFileSync(path, 'utf8')));
+    if (!parsed.success) throw new Error(z.prettifyError(parsed.error).split('\n')[0]);
+    const { identities, rules } = parsed.data;
     for (const list of [identities, rules])
       if (new Set(list.map(([number]) => number)).size < list.length) throw new Error('a number stands twice');
     return { identities, rules };
@@ -72,6 +74,6 @@ export function writeNumbers(path: string, numbers: StoredNumbers): void {
 }
 
 function unusable(path: string, what: string, cause: unknown): SidestepError {
-  const why = cause instanceof z.ZodError ? z.prettifyError(cause).split('\n')[0] : (cause as Error).message;
+  const why = (cause as Error).message;
   return new SidestepError('STATE_UNUSABLE', `${path} ${what}: ${why}`, { cause, path });
 }

@@ -37,7 +37,7 @@ async function run(options: Record<string, unknown>, io: Io): Promise<void> {
   ]);
   const { config: file, ...flags } = options;
   const loaded = loadConfig(flags, process.env, typeof file === 'string' ? file : undefined);
-  const log = createLog(loaded.config, process.stderr.isTTY === true);
+  const log = await createLog(loaded.config, process.stderr.isTTY === true);
   const agent = await startAgent({ loaded, version: version(), log, openKernel });
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => resolve());
