@@ -45,9 +45,8 @@ async function measure(): Promise<Report> {
       progress(`${name}: ${plan.pairs} pairs of ${plan.seconds} s`);
       throughput.push({ ...(await figure(rig, plan)), budget });
     }
-    const [trips] = throughput;
     progress('latency at half the knee');
-    latency = await addedLatency(rig, plan, Math.min(trips?.baseline ?? 0, trips?.measured ?? 0));
+    latency = await addedLatency(rig, plan);
     progress('policy edits');
     reacted = await reaction(rig, values.short ? 20 : 200);
     progress(`bulk: ${plan.pairs} pairs of ${plan.seconds} s`);

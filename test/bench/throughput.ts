@@ -92,9 +92,17 @@ export interface AddedLatency {
   readonly pairs: number;
 }
 
-/** Open loop at half the knee, latency counted from the intended send time. */
-export async function addedLatency(rig: Rig, plan: Plan, knee: number): Promise<AddedLatency> {
-  const rate = Math.floor(knee / 2);
+/**
+ * Open loop at half the knee of the slower variant, latency counted from the intended send time. The generator spins
+ * between sends, so client and server have a core each, and the knee is measured that way, too.
+ */
+export async function addedLatency(rig: Rig, plan: Plan): Promise<AddedLatency> {
+  const knees = await served(rig, () =>
+    interleave(rig, { pairs: 2, seconds: plan.seconds }, async ({ client, server }) => {
+      return (await rig.load(client, 1, ['rr', server.ipv4, PORT, plan.seconds]))['rate'] ?? Number.NaN;
+    }),
+  );
+  const rate = Math.floor(Math.min(...knees.flat()) / 2);
   let late = 0;
   let count = 0;
   const p99: [number[], number[]] = [[], []];
