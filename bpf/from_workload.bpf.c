@@ -49,6 +49,11 @@ int from_workload(struct __sk_buff *skb)
 			return pass(&p, HOOK_FROM_WORKLOAD);
 		return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_FROM_WORKLOAD);
 	}
+	err = flow ? 0 : leg_direction(skb, &p, HOOK_FROM_WORKLOAD);
+	if (err < 0)
+		return drop_early(skb, &p, err, HOOK_FROM_WORKLOAD);
+	if (err) /* an answer to Envoy */
+		return steer(skb, &p, HOOK_FROM_WORKLOAD);
 	local_end(&ends[0], ifindex, ep);
 	find_end(&ends[1], p.destination);
 	return slow_path(skb, &p, ends, HOOK_FROM_WORKLOAD);

@@ -45,6 +45,14 @@ int to_workload(struct __sk_buff *skb)
 	if (!(p.flags & PACKET_MULTICAST) && !owns_address(ifindex, p.destination))
 		return drop_early(skb, &p, -REASON_UNKNOWN_L3_TARGET_ADDRESS, HOOK_TO_WORKLOAD);
 
+	err = flow ? 0 : leg_direction(skb, &p, HOOK_TO_WORKLOAD);
+	if (err < 0)
+		return drop_early(skb, &p, err, HOOK_TO_WORKLOAD);
+	if (err == 1) /* an answer to Envoy, from beyond the uplink */
+		return steer(skb, &p, HOOK_TO_WORKLOAD);
+	if (err) /* Envoy's own, with the client's address */
+		return pass(&p, HOOK_TO_WORKLOAD);
+
 	flags = find_end(&ends[0], p.source);
 	if (ends[0].ifindex) {
 		if (!came_from(skb, ends[0].ifindex)) {

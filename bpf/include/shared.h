@@ -36,7 +36,14 @@ enum verdict {
 	VERDICT_NONE = 0, /* this half of the flow is not decided on this node */
 	VERDICT_ALLOW = 1,
 	VERDICT_DENY = 2,
-	VERDICT_REDIRECT = 3, /* reserved for HTTP rules */
+	VERDICT_REDIRECT = 3, /* an HTTP rule: through this node's Envoy, which judges each request */
+};
+
+/* What Envoy is told of each half. User space numbers the decision points of HTTP rules from RULESET_FIRST on. */
+enum ruleset {
+	RULESET_UNKNOWN = 0, /* denied */
+	RULESET_PASS = 1,    /* admitted at layer 4, or decided on another node */
+	RULESET_FIRST = 16,
 };
 
 /* Which part of the rule matched: Hubble's policy_match_type. */
@@ -113,7 +120,7 @@ struct policy_key {
 
 struct policy_entry {
 	__u32 rule;
-	__u16 ruleset; /* reserved for HTTP rules */
+	__u16 ruleset; /* of a redirect: enum ruleset or a decision point */
 	__u8 verdict;
 	__u8 precedence; /* higher wins between the identity's own entry and the one for every identity */
 	__u8 prefix;	 /* prefix bits behind table and identity: 0, 16 (protocol) to 32 (one port) */
@@ -135,7 +142,7 @@ struct policy_table {
 struct flow_key {
 	__u32 scope;
 	__u8 protocol;
-	__u8 leg; /* reserved: Envoy's upstream connection */
+	__u8 leg; /* enum leg */
 	__u8 pad[2];
 	__u8 low[ADDRESS_BYTES];
 	__u8 high[ADDRESS_BYTES];
@@ -143,6 +150,11 @@ struct flow_key {
 	__be16 high_port;
 	__u32 spare;
 } __attribute__((aligned(8))); /* copied and compared eight bytes at a time */
+
+enum leg {
+	LEG_NONE = 0,
+	LEG_ENVOY = 1, /* Envoy's upstream connection, which carries the client's address; written by Envoy's own cgroup hook */
+};
 
 enum flow_state {
 	FLOW_NEW = 1, /* nothing has come back yet */
@@ -159,6 +171,7 @@ enum flow_flag {
 	FLOW_CLOSE_REPORTED = 8,
 	FLOW_FIN_INITIATOR = 16,
 	FLOW_FIN_RESPONDER = 32,
+	FLOW_REDIRECTED = 128, /* through Envoy, for the connection's life */
 	FLOW_CHARGED = 64, /* a token of the initiator's quota is taken and not yet given back */
 };
 
@@ -224,6 +237,7 @@ enum event_kind {
 enum hook {
 	HOOK_FROM_WORKLOAD = 1,
 	HOOK_TO_WORKLOAD = 2,
+	HOOK_TO_ENVOY = 3, /* sk_lookup */
 };
 
 enum event_flag {
@@ -279,7 +293,38 @@ enum statistic {
 	STATISTIC_FLOWS_ADOPTED = 5,
 	STATISTIC_REEVALUATED = 6,
 	STATISTIC_RESETS_SENT = 7,
-	STATISTIC_COUNT = 8,
+	STATISTIC_STEERED = 8,		/* packets handed to Envoy */
+	STATISTIC_LEGS_RECORDED = 9,	/* Envoy's upstream connections */
+	STATISTIC_REPLIES_BY_SOCKET = 10, /* the entry was evicted, the socket itself was asked */
+	STATISTIC_IDENTITIES_READ = 11,
+	STATISTIC_IDENTITIES_UNKNOWN = 12,
+	STATISTIC_COUNT = 16,
+};
+
+/* listeners: Envoy's listening sockets. Slot = generation of the Envoy * 2 + (IPv6 ? 1 : 0). */
+#define LISTENER_SLOTS 4
+
+/* proxy: which Envoy is in force. One entry. */
+struct proxy_state {
+	__u32 active; /* its slot, without the family */
+	__u32 generation;
+};
+
+/* What getsockopt answers Envoy's listener filter: native/envoy/identity_module.c has the same. */
+#define IDENTITY_LEVEL 0x5353
+#define IDENTITY_OPTION 1
+
+struct connection_identity {
+	__u32 version;
+	__u32 egress_ruleset;
+	__u32 ingress_ruleset;
+	__u32 source_identity;
+	__u32 destination_identity;
+	__u32 generation;
+	__u8 destination[ADDRESS_BYTES]; /* that the client asked for */
+	__be16 destination_port;
+	__be16 source_port;
+	__u32 spare;
 };
 
 /* Set before load, frozen by the kernel: the verifier cuts what is switched off. */
@@ -294,4 +339,9 @@ struct config {
 	__u64 closing_ns;	 /* TCP flow with a FIN or RST */
 	__u64 datagram_ns;	 /* UDP, ICMP and everything else */
 	__u64 fragment_ns;
+	__u32 mark_to_envoy;   /* a routing hint, never evidence; 0: nothing is ever steered */
+	__u32 loopback_ifindex;
+	__u16 envoy_port;      /* of Envoy's listeners, host order */
+	__u16 leg_port_first;  /* source ports of Envoy's upstream connections, host order: from here to the end */
+	__u32 spare;
 };

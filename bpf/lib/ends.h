@@ -36,7 +36,7 @@ static __always_inline struct ipcache_entry *find_identity(const void *address)
 }
 
 /* An address nobody told us about is `world`; inside a pod range the table of ranges says `unmanaged`. */
-static __noinline int find_end(struct end *end, const void *address)
+static __noinline __maybe_unused int find_end(struct end *end, const void *address)
 {
 	struct address_key key = { .scope = config.values.scope };
 	struct endpoint_address *owner;

@@ -26,7 +26,7 @@ static __always_inline void event_packet(struct event *event, struct __sk_buff *
 }
 
 /* A new flow, told from its initiator's side. @reversed: the packet at hand travels towards the initiator. */
-static __noinline int report_new(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 hook,
+static __noinline __maybe_unused int report_new(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 hook,
 				 __u32 reversed)
 {
 	struct event *event = event_begin();
@@ -63,7 +63,7 @@ struct refusal {
 };
 
 /* A dropped packet, as it was on the wire. Parts of the refusal that are not known are NULL. */
-static __noinline int report_drop(struct __sk_buff *skb, const struct packet *p, const struct refusal *refusal, __u32 hook)
+static __noinline __maybe_unused int report_drop(struct __sk_buff *skb, const struct packet *p, const struct refusal *refusal, __u32 hook)
 {
 	struct event *event;
 
@@ -97,7 +97,7 @@ static __noinline int report_drop(struct __sk_buff *skb, const struct packet *p,
 }
 
 /* The end of a TCP flow: what it carried. */
-static __noinline int report_close(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 hook)
+static __noinline __maybe_unused int report_close(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 hook)
 {
 	struct event *event = event_begin();
 	int high = flow->flags & FLOW_INITIATOR_IS_HIGH;

@@ -32,6 +32,15 @@ static __always_inline __u64 lifetime(const struct packet *p, __u8 state)
 	return state == FLOW_NEW ? config.values.opening_ns : config.values.closing_ns;
 }
 
+static __always_inline __u8 answered(struct flow *flow)
+{
+	if (flow->flags & FLOW_CHARGED) {
+		flow->flags &= ~FLOW_CHARGED;
+		quota_give_back(flow->ifindex[0]);
+	}
+	return FLOW_ESTABLISHED;
+}
+
 /* Called once per packet and flow, at the first hook that sees it. */
 static __always_inline void account(struct __sk_buff *skb, const struct packet *p, struct flow *flow, __u32 side,
 				    __u64 now, __u32 hook)
@@ -42,17 +51,15 @@ static __always_inline void account(struct __sk_buff *skb, const struct packet *
 		flow->packets[0] += 1;
 		flow->bytes[0] += p->length;
 		flow->tcp_flags[0] |= p->tcp_flags;
+		/* Envoy's answers to a client beyond the uplink pass no hook: an ACK says that there was one. */
+		if (state == FLOW_NEW && (flow->flags & FLOW_REDIRECTED) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
+			state = answered(flow);
 	} else {
 		flow->packets[1] += 1;
 		flow->bytes[1] += p->length;
 		flow->tcp_flags[1] |= p->tcp_flags;
-		if (state == FLOW_NEW) {
-			state = FLOW_ESTABLISHED;
-			if (flow->flags & FLOW_CHARGED) {
-				flow->flags &= ~FLOW_CHARGED;
-				quota_give_back(flow->ifindex[0]);
-			}
-		}
+		if (state == FLOW_NEW)
+			state = answered(flow);
 	}
 	if (p->tcp_flags & (TCP_FIN | TCP_RST)) {
 		if (p->tcp_flags & TCP_FIN)
@@ -151,6 +158,23 @@ static __always_inline void keep_host_or_world(struct end *end, __u32 known)
 		end->identity = known;
 }
 
+static __always_inline int is_redirect(const struct decision *d)
+{
+	return d->egress.verdict == VERDICT_REDIRECT || d->ingress.verdict == VERDICT_REDIRECT;
+}
+
+/*
+ * A flow cannot move to Envoy or between decision points: what Envoy was told when it accepted the connection holds
+ * for its life. A flow whose HTTP rule is gone stays with Envoy and is told so by the rulesets themselves.
+ */
+static __always_inline int must_reset(const struct flow *flow, const struct decision *d)
+{
+	if (!(flow->flags & FLOW_REDIRECTED))
+		return is_redirect(d);
+	return (d->egress.verdict == VERDICT_REDIRECT && d->egress.ruleset != flow->egress.ruleset) ||
+	       (d->ingress.verdict == VERDICT_REDIRECT && d->ingress.ruleset != flow->ingress.ruleset);
+}
+
 /* The policy changed under a live flow, or bypass holds it: judge again. May revoke, never redirect. */
 static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p, struct end *ends, struct flow *flow,
 				  __u32 hook)
@@ -163,6 +187,8 @@ static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p,
 	keep_host_or_world(&ends[side & 1], flow->identity[0]);
 	keep_host_or_world(&ends[(side ^ 1) & 1], flow->identity[1]);
 	err = decide_flow(&ends[side & 1], &ends[(side ^ 1) & 1], l4_of(p, side), &d.egress, &d.ingress);
+	if (!err && must_reset(flow, &d))
+		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	if (err) {
 		refuse(skb, p, ends, &d, err, EVENT_REVOKED | (side ? EVENT_REPLY : 0), hook);
 		if (p->protocol == IPPROTO_TCP) {
@@ -170,6 +196,10 @@ static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p,
 			flow->deadline_ns = coarse_now() + config.values.closing_ns;
 		}
 		return err;
+	}
+	if (flow->flags & FLOW_REDIRECTED) {
+		d.egress.ruleset = flow->egress.ruleset;
+		d.ingress.ruleset = flow->ingress.ruleset;
 	}
 	flow->egress = d.egress;
 	flow->ingress = d.ingress;
@@ -183,84 +213,6 @@ static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p,
 		flow->flags &= ~FLOW_BYPASSED;
 	if (flow->state == FLOW_RESET)
 		flow->state = FLOW_ESTABLISHED;
-	return 0;
-}
-
-/* The first port of Linux's default ip_local_port_range: clients have ports from here on, servers hardly ever. */
-#define EPHEMERAL_FIRST 32768
-
-static __always_inline int is_ephemeral(__be16 port)
-{
-	return bpf_ntohs(port) >= EPHEMERAL_FIRST;
-}
-
-/* Nobody knows this flow: decide, remember, report. */
-static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct end *ends, __u32 hook)
-{
-	__u32 initiator = 0, zero = 0, other;
-	int midstream = p->protocol == IPPROTO_TCP && !is_opening(p) && !(p->flags & PACKET_LATER_FRAGMENT);
-	int answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
-	struct decision d;
-	struct flow *flow;
-	int err;
-
-	/*
-	 * A segment in the middle of a connection does not say who opened it: the lower port is the likelier server. Only
-	 * where the ports do not tell may the other orientation admit it; otherwise a connection that policy forbids
-	 * would live on as one that its server might have opened (docs/adr/0006).
-	 */
-	if (midstream && (answer || bpf_ntohs(p->source_port) < bpf_ntohs(p->destination_port)))
-		initiator = 1;
-	err = decide_flow(&ends[initiator], &ends[!initiator], l4_of(p, initiator), &d.egress, &d.ingress);
-	if (err && midstream && !answer && is_ephemeral(p->source_port) == is_ephemeral(p->destination_port)) {
-		struct decision turned;
-
-		other = !initiator;
-		if (!decide_flow(&ends[other], &ends[!other], l4_of(p, other), &turned.egress, &turned.ingress)) {
-			initiator = other;
-			d = turned;
-			err = 0;
-		}
-	}
-	if (err)
-		return refuse(skb, p, ends, &d, err, 0, hook);
-	if (midstream && (p->tcp_flags & TCP_RST))
-		return 0; /* the end of something we never saw: nothing to remember */
-	if (ends[initiator].ifindex) {
-		err = quota_take(ends[initiator].ifindex);
-		if (err)
-			return refuse(skb, p, ends, NULL, err, 0, hook);
-	}
-	flow = bpf_map_lookup_elem(&scratch, &zero);
-	if (!flow)
-		return -REASON_CT_MAP_INSERTION_FAILED;
-	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->version = LAYOUT_VERSION;
-	flow->created_ns = bpf_ktime_get_ns();
-	flow->state = midstream && !answer ? FLOW_ESTABLISHED : FLOW_NEW;
-	if (!!(p->flags & PACKET_SOURCE_IS_HIGH) != !!initiator)
-		flow->flags |= FLOW_INITIATOR_IS_HIGH;
-	if (midstream) {
-		flow->flags |= FLOW_ADOPTED;
-		count_statistic(STATISTIC_FLOWS_ADOPTED);
-	}
-	if (is_bypass(&d))
-		flow->flags |= FLOW_BYPASSED;
-	if (ends[initiator].ifindex)
-		flow->flags |= FLOW_CHARGED;
-	flow->egress = d.egress;
-	flow->ingress = d.ingress;
-	flow->identity[0] = ends[initiator].identity;
-	flow->identity[1] = ends[!initiator].identity;
-	flow->ifindex[0] = ends[initiator].ifindex;
-	flow->ifindex[1] = ends[!initiator].ifindex;
-	account(skb, p, flow, initiator, coarse_now(), hook);
-	if (bpf_map_update_elem(&flows, &p->key, flow, BPF_ANY)) {
-		count_statistic(STATISTIC_FLOW_INSERT_FAILED);
-		return refuse(skb, p, ends, NULL, -REASON_CT_MAP_INSERTION_FAILED, 0, hook);
-	}
-	count_statistic(STATISTIC_FLOWS_CREATED);
-	report_new(skb, p, flow, hook, initiator);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* What the two hooks have in common: read the frame, find the flow, pass or drop, count. */
 #pragma once
-#include "flow.h"
+#include "open.h"
 
 /* Let the next program or the stack have it. */
 #define PASS TC_ACT_UNSPEC
@@ -95,13 +95,60 @@ static __always_inline int is_settled(const struct flow *flow, const struct flow
 	struct policy_table *state = bpf_map_lookup_elem(&policy_tables, &table);
 
 	return state && half->revision == state->revision && half->revision && half->verdict == VERDICT_ALLOW &&
-	       !(flow->flags & FLOW_BYPASSED) && flow->state != FLOW_RESET;
+	       !(flow->flags & (FLOW_BYPASSED | FLOW_REDIRECTED)) && flow->state != FLOW_RESET;
 }
 
 /* Resets that we made ourselves on a flow that policy took back. */
 static __always_inline int is_our_reset(const struct packet *p, const struct flow *flow)
 {
 	return flow->state == FLOW_RESET && (p->tcp_flags & TCP_RST);
+}
+
+/* Whether both halves were decided by the tables in force; those of the other node are not ours to ask. */
+static __always_inline int is_current(const struct flow *flow, const struct end *initiator, const struct end *responder)
+{
+	struct policy_table *table;
+	__u32 id;
+
+	if (flow->state == FLOW_RESET || (flow->flags & FLOW_BYPASSED))
+		return 0;
+	id = initiator->egress_table;
+	table = initiator->ifindex ? bpf_map_lookup_elem(&policy_tables, &id) : NULL;
+	if (initiator->ifindex && (!table || table->revision != flow->egress.revision))
+		return 0;
+	id = responder->ingress_table;
+	table = responder->ifindex ? bpf_map_lookup_elem(&policy_tables, &id) : NULL;
+	return !responder->ifindex || (table && table->revision == flow->ingress.revision);
+}
+
+/*
+ * A packet of a flow that goes through Envoy: the client's are steered, and only Envoy, which lives on this host, may
+ * answer. Returns a TC action.
+ */
+static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, struct flow *flow, struct end *ends,
+				      __u32 side, __u64 now, __u32 hook)
+{
+	int err = 0;
+
+	if (!is_current(flow, &ends[side & 1], &ends[(side ^ 1) & 1]))
+		err = judge_again(skb, p, ends, flow, hook);
+	if (err) {
+		count_packet(-err, hook, p->length);
+		if (reset_both(skb, p, hook))
+			return TC_ACT_SHOT;
+		/* Turned into a reset: the client's goes to Envoy, Envoy's to the client. */
+		return side == 0 ? steer(skb, p, hook) : PASS;
+	}
+	if (side == 0) {
+		account(skb, p, flow, 0, now, hook);
+		return steer(skb, p, hook);
+	}
+	if (hook == HOOK_FROM_WORKLOAD || skb->ingress_ifindex) {
+		refuse(skb, p, ends, NULL, -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL, EVENT_REPLY, hook);
+		return drop(p, -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL, hook);
+	}
+	account(skb, p, flow, 1, now, hook);
+	return pass(p, hook);
 }
 
 /* Everything but the fast path, for either hook, once both ends are known and honest. */
@@ -117,6 +164,8 @@ static __noinline int slow_path(struct __sk_buff *skb, struct packet *p, struct 
 		if (!reopens(p, flow, side)) {
 			if (is_our_reset(p, flow))
 				return pass(p, hook);
+			if (flow->flags & FLOW_REDIRECTED)
+				return redirected(skb, p, flow, ends, side, now, hook);
 			err = judge_again(skb, p, ends, flow, hook);
 			if (err)
 				return drop_or_reset(skb, p, err, hook);
@@ -128,5 +177,9 @@ static __noinline int slow_path(struct __sk_buff *skb, struct packet *p, struct 
 	if ((p->flags & PACKET_ICMP_ERROR) && is_related(skb, p))
 		return pass(p, hook);
 	err = open_flow(skb, p, ends, hook);
+	if (err > 0)
+		return steer(skb, p, hook);
+	if (err == -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL)
+		return drop_or_reset(skb, p, err, hook);
 	return err ? drop(p, err, hook) : pass(p, hook);
 }

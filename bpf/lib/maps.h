@@ -5,6 +5,9 @@
 #include <bpf/bpf_helpers.h>
 #include "../include/shared.h"
 
+/* A function of a shared header that this entry file does not call. */
+#define __maybe_unused __attribute__((unused))
+
 /* Sizes are defaults; user space sets them before the load. LRU maps evict from per-CPU lists of 128 entries, so
  * they must be far larger than 128 times the number of CPUs. */
 struct {
@@ -100,6 +103,20 @@ struct {
 	__type(value, __u64);
 } statistics SEC(".maps") __weak;
 
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, LISTENER_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} listeners SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct proxy_state);
+} proxy SEC(".maps") __weak;
+
 /* A flow is built here: it does not fit on the 512-byte stack beside its packet. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -118,6 +135,9 @@ struct config_variable {
 		enum reserved_identity identity[0];
 		enum reserved_rule rule[0];
 		enum verdict verdict[0];
+		enum ruleset ruleset[0];
+		enum leg leg[0];
+		struct connection_identity connection_identity[0];
 		enum match match[0];
 		enum endpoint_flag endpoint_flag[0];
 		enum ipcache_flag ipcache_flag[0];

@@ -115,7 +115,7 @@ static __always_inline void fragment_key_of(const struct packet *p, struct fragm
 }
 
 /* Ports of a fragment that has none: those its first fragment named, if that one was let through. */
-static __noinline int recall_fragment(struct packet *p)
+static __noinline __maybe_unused int recall_fragment(struct packet *p)
 {
 	struct fragment_key key;
 	struct fragment *first;
@@ -131,7 +131,7 @@ static __noinline int recall_fragment(struct packet *p)
 }
 
 /* Called for a first fragment that passes. */
-static __noinline int remember_fragment(struct packet *p)
+static __noinline __maybe_unused int remember_fragment(struct packet *p)
 {
 	struct fragment_key key;
 	struct fragment first = {};

@@ -75,7 +75,7 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 		half->ruleset = entry->ruleset;
 		half->verdict = entry->verdict;
 		half->match = match_of(entry, entry == exact);
-		if (entry->verdict == VERDICT_ALLOW)
+		if (entry->verdict == VERDICT_ALLOW || entry->verdict == VERDICT_REDIRECT)
 			return 0;
 		reason = REASON_POLICY_DENY;
 	} else if (state->enforcing) {

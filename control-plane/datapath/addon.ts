@@ -5,9 +5,10 @@ import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import type * as Native from '../../native/index.d.ts';
 import { SidestepError } from '../model/error.ts';
+import { AddonLink, AddonMap, AddonObject, AddonProgram, call, rawMap, rawProgram } from './addon-objects.ts';
 import type {
   AttachPoint,
-  Chunk,
+  CgroupHook,
   Closeable,
   Kernel,
   KernelFeatures,
@@ -19,21 +20,11 @@ import type {
   LoadOptions,
   NetworkInterface,
   RingOptions,
-  TestRunResult,
 } from './kernel.ts';
-import { KernelCause, kernelError } from './kernel-error.ts';
+import type { Family, PolicyRule, TableRoute } from './kernel-network.ts';
+import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
-type Doing = Parameters<typeof kernelError>[1];
-
-function call<T>(doing: Doing, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw kernelError(error, doing);
-  }
-}
-
 /** Beside the bundle, in the folder above its chunks, or in a checkout's native folder; SIDESTEP_ADDON overrides. */
 function findAddon(): string {
   const here = import.meta.dirname;
@@ -60,181 +51,6 @@ export function openKernel(): Kernel {
       { cause },
     );
   }
-}
-
-class AddonMap implements KernelMap {
-  readonly raw: Native.BpfMap;
-  readonly name: string;
-  readonly type: string;
-  readonly keySize: number;
-  readonly valueSize: number;
-  readonly maxEntries: number;
-
-  /** @param name as the object has it: the kernel keeps only its first 15 characters */
-  constructor(raw: Native.BpfMap, name: string) {
-    this.raw = raw;
-    const info = raw.info;
-    this.name = name;
-    this.type = info.kind;
-    this.keySize = info.keySize;
-    this.valueSize = info.valueSize;
-    this.maxEntries = info.maxEntries;
-  }
-
-  lookup(key: Uint8Array): Uint8Array | undefined {
-    return call('other', () => this.raw.lookup(key)) ?? undefined;
-  }
-
-  update(key: Uint8Array, value: Uint8Array, flags: 'any' | 'create' | 'exist' = 'any'): void {
-    call('write', () => this.raw.update(key, value, { any: 0, create: 1, exist: 2 }[flags]));
-  }
-
-  delete(key: Uint8Array): boolean {
-    return call('other', () => this.raw.delete(key));
-  }
-
-  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): number {
-    const [written = 0, errno = 0] = call('write', () => this.raw.updateBatch(keys, values, count));
-    if (errno === 0) return written;
-    const error = kernelError(
-      new Error(JSON.stringify({ errno, message: `${this.name}: ${written} of ${count} entries written`, log: '' })),
-      'write',
-    );
-    if (error.cause instanceof KernelCause) Object.assign(error.cause, { written });
-    throw error;
-  }
-
-  deleteBatch(keys: Uint8Array, count: number): number {
-    return call('other', () => this.raw.deleteBatch(keys, count));
-  }
-
-  dump(): Chunk {
-    const chunks = [...this.chunks(4096)];
-    const only = chunks[0];
-    if (chunks.length === 1 && only) return only;
-    return {
-      keys: Buffer.concat(chunks.map((chunk) => chunk.keys)),
-      values: Buffer.concat(chunks.map((chunk) => chunk.values)),
-      count: chunks.reduce((sum, chunk) => sum + chunk.count, 0),
-    };
-  }
-
-  *chunks(size: number): Generator<Chunk> {
-    let cursor: Buffer | undefined;
-    do {
-      const from = cursor;
-      const chunk = call('other', () => this.raw.chunk(from, size));
-      cursor = chunk.cursor;
-      yield chunk;
-    } while (cursor !== undefined);
-  }
-
-  /** The descriptor is closed with the object, when it is collected. */
-  close(): void {}
-}
-
-class AddonProgram implements KernelProgram {
-  readonly raw: Native.BpfProgram;
-  readonly id: number;
-  readonly name: string;
-
-  constructor(raw: Native.BpfProgram) {
-    this.raw = raw;
-    this.id = raw.id;
-    this.name = raw.name;
-  }
-
-  pin(path: string): void {
-    call('other', () => this.raw.pin(path));
-  }
-
-  testRun(
-    packet: Uint8Array,
-    options: { repeat?: number; ifindex?: number; ingressIfindex?: number; mark?: number } = {},
-  ): TestRunResult {
-    return call('other', () =>
-      this.raw.testRun(
-        packet,
-        options.repeat ?? 1,
-        options.ifindex ?? 0,
-        options.ingressIfindex ?? 0,
-        options.mark ?? 0,
-      ),
-    );
-  }
-
-  close(): void {}
-}
-
-class AddonObject implements KernelObject {
-  readonly #raw: Native.BpfObject;
-
-  constructor(raw: Native.BpfObject) {
-    this.#raw = raw;
-  }
-
-  get mapNames(): readonly string[] {
-    return this.#raw.mapNames;
-  }
-
-  get programNames(): readonly string[] {
-    return this.#raw.programNames;
-  }
-
-  map(name: string): KernelMap {
-    return new AddonMap(
-      call('other', () => this.#raw.map(name)),
-      name,
-    );
-  }
-
-  program(name: string): KernelProgram {
-    return new AddonProgram(call('other', () => this.#raw.program(name)));
-  }
-
-  close(): void {}
-}
-
-class AddonLink implements KernelLink {
-  readonly #raw: Native.BpfLink;
-  readonly id: number;
-
-  constructor(raw: Native.BpfLink) {
-    this.#raw = raw;
-    this.id = raw.info().id;
-  }
-
-  get ifindex(): number {
-    return call('other', () => this.#raw.info().ifindex);
-  }
-
-  get programId(): number {
-    return call('other', () => this.#raw.info().programId);
-  }
-
-  pin(path: string): void {
-    call('other', () => this.#raw.pin(path));
-  }
-
-  update(program: KernelProgram): void {
-    call('attach', () => this.#raw.update(rawProgram(program)));
-  }
-
-  detach(): void {
-    call('other', () => this.#raw.detach());
-  }
-
-  close(): void {}
-}
-
-function rawProgram(program: KernelProgram): Native.BpfProgram {
-  if (program instanceof AddonProgram) return program.raw;
-  throw new SidestepError('KERNEL_CALL_FAILED', 'the program belongs to another kernel');
-}
-
-function rawMap(map: KernelMap): Native.BpfMap {
-  if (map instanceof AddonMap) return map.raw;
-  throw new SidestepError('KERNEL_CALL_FAILED', 'the map belongs to another kernel');
 }
 
 const BUFFERS = 8;
@@ -292,6 +108,14 @@ class AddonKernel implements Kernel {
     return call('other', () => this.#addon.clsactProgram(ifindex, point === 'ingress'));
   }
 
+  attachCgroup(program: KernelProgram, path: string, hook: CgroupHook): KernelLink {
+    return new AddonLink(call('attach', () => this.#addon.BpfLink.attachCgroup(rawProgram(program), path, hook)));
+  }
+
+  attachSkLookup(program: KernelProgram, netns?: string): KernelLink {
+    return new AddonLink(call('attach', () => this.#addon.BpfLink.attachSkLookup(rawProgram(program), netns)));
+  }
+
   openRing(
     map: KernelMap,
     options: RingOptions,
@@ -323,6 +147,61 @@ class AddonKernel implements Kernel {
 
   netnsId(netns?: string): bigint {
     return call('other', () => this.#addon.netnsId(netns));
+  }
+
+  ensureRule(family: Family, rule: PolicyRule): boolean {
+    return call('network', () => this.#addon.ensureRule(family, rule));
+  }
+
+  removeRule(family: Family, rule: PolicyRule): boolean {
+    return call('network', () => this.#addon.removeRule(family, rule));
+  }
+
+  rules(family: Family): readonly PolicyRule[] {
+    return call('network', () => this.#addon.rules(family));
+  }
+
+  ensureLocalRoute(family: Family, table: number): boolean {
+    return call('network', () => this.#addon.ensureLocalRoute(family, table));
+  }
+
+  removeLocalRoute(family: Family, table: number): boolean {
+    return call('network', () => this.#addon.removeLocalRoute(family, table));
+  }
+
+  routes(family: Family, table: number): readonly TableRoute[] {
+    return call('network', () => this.#addon.routes(family, table));
+  }
+
+  ensureNotrackTable(name: string, mark: number, mask: number): boolean {
+    return call('network', () => this.#addon.ensureNotrackTable(name, mark, mask));
+  }
+
+  removeNotrackTable(name: string): boolean {
+    return call('network', () => this.#addon.removeNotrackTable(name));
+  }
+
+  destroySockets(address: Uint8Array): number {
+    return call('network', () => this.#addon.destroySockets(address));
+  }
+
+  spawn(program: string, args: readonly string[], options: SpawnOptions): number {
+    const env = Object.entries(options.env).map(([name, value]) => ({ name, value }));
+    const capabilities = [...options.capabilities];
+    return call('other', () => this.#addon.spawn(program, [...args], { ...options, capabilities, env }));
+  }
+
+  waitPid(pid: number, startTime?: number): ProcessEnd | undefined {
+    const end = call('other', () => this.#addon.waitPid(pid, startTime));
+    return end ? { code: end.code, signal: end.signal } : undefined;
+  }
+
+  processStartTime(pid: number): number | undefined {
+    return call('other', () => this.#addon.processStartTime(pid)) ?? undefined;
+  }
+
+  signalProcess(pid: number, startTime: number, signal: number): boolean {
+    return call('other', () => this.#addon.signalProcess(pid, startTime, signal));
   }
 
   possibleCpus(): number {

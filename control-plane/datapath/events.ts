@@ -8,6 +8,11 @@ import type { HalfVerdict, KernelEvent, Verdict as VerdictName } from '../model/
 export { EVENT_OFFSETS, EVENT_SIZE };
 
 const VERDICTS: readonly VerdictName[] = ['none', 'allow', 'deny', 'redirect'];
+const HOOKS = {
+  [Hook.HOOK_FROM_WORKLOAD]: 'from-workload',
+  [Hook.HOOK_TO_WORKLOAD]: 'to-workload',
+  [Hook.HOOK_TO_ENVOY]: 'to-envoy',
+} as const;
 const KINDS = {
   [EventKind.EVENT_NEW]: 'new',
   [EventKind.EVENT_DROP]: 'drop',
@@ -33,7 +38,7 @@ function decode(raw: RawEvent, bootTime: number): KernelEvent {
   const denied = raw.egress.verdict === Verdict.VERDICT_DENY || raw.ingress.verdict === Verdict.VERDICT_DENY;
   return {
     kind: KINDS[raw.kind as keyof typeof KINDS],
-    hook: raw.hook === Hook.HOOK_FROM_WORKLOAD ? 'from-workload' : 'to-workload',
+    hook: HOOKS[raw.hook as keyof typeof HOOKS],
     time: bootTime + Number(raw.timeNs) / 1e6,
     reason: drop ? DROP_REASON_BY_NUMBER.get(raw.reason) : undefined,
     protocol: raw.protocol,

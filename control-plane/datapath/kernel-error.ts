@@ -33,9 +33,14 @@ export function usefulLine(log: string): string {
   return before.at(-1) ?? lines.findLast((line) => line !== '') ?? '';
 }
 
+/** From netlink: a family or protocol that the kernel was built without. */
+const UNSUPPORTED = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'EAFNOSUPPORT'];
 const FULL = ['E2BIG', 'ENOSPC', 'ENOMEM'];
 
-export function kernelError(error: unknown, doing: 'load' | 'write' | 'attach' | 'other'): SidestepError {
+/** What the caller was about: the same errno means different things. */
+export type Doing = 'load' | 'write' | 'attach' | 'network' | 'other';
+
+export function kernelError(error: unknown, doing: Doing): SidestepError {
   if (error instanceof SidestepError) return error;
   const { errno, message, log } = parse(error);
   const cause = new KernelCause(errno, message, log);
@@ -52,8 +57,11 @@ function parse(error: unknown): { errno: string; message: string; log: string } 
   }
 }
 
-function codeOf(errno: string, log: string, doing: string): ErrorCode {
+function codeOf(errno: string, log: string, doing: Doing): ErrorCode {
   if (doing === 'load' && /parameter mismatch|couldn't reuse pinned map/.test(log)) return 'KERNEL_LAYOUT_MISMATCH';
+  // Without permission it is EPERM there; EACCES is an interface that takes no IPv6.
+  if (doing === 'network' && errno !== 'EPERM')
+    return UNSUPPORTED.includes(errno) ? 'KERNEL_FEATURE_MISSING' : 'KERNEL_CALL_FAILED';
   if (errno === 'EPERM' || (errno === 'EACCES' && doing !== 'load')) return 'KERNEL_PERMISSION';
   if (doing === 'load') return 'KERNEL_LOAD_FAILED';
   if (doing === 'write' && FULL.includes(errno)) return 'MAP_FULL';
@@ -61,7 +69,7 @@ function codeOf(errno: string, log: string, doing: string): ErrorCode {
   return 'KERNEL_CALL_FAILED';
 }
 
-function textOf(message: string, log: string, doing: string): string {
+function textOf(message: string, log: string, doing: Doing): string {
   const line = doing === 'load' ? usefulLine(log) : '';
   return line === '' ? message : `${message}: ${line}`;
 }

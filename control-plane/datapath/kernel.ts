@@ -3,6 +3,8 @@
  * All calls are synchronous and short; failures are SidestepErrors with a KERNEL_* or MAP_FULL code whose cause
  * carries `errno` (e.g. 'ENOENT').
  */
+import type { NetworkKernel } from './kernel-network.ts';
+import type { ProcessKernel } from './kernel-process.ts';
 
 export interface KernelMap {
   readonly name: string;
@@ -74,10 +76,15 @@ export interface KernelObject {
 
 export type AttachPoint = 'ingress' | 'egress';
 
+/** Hooks of a cgroup v2, by the names that programs have behind `cgroup/`. */
+export type CgroupHook = 'sock_ops' | 'getsockopt' | 'setsockopt' | 'connect4' | 'connect6';
+
 export interface KernelLink {
   readonly id: number;
-  /** 0 when the device is gone. */
+  /** 0 when the device is gone, and for what does not hang on one. */
   readonly ifindex: number;
+  /** What it hangs on: the ifindex, the cgroup's id (its inode) or the network namespace's inode; 0 when that is gone. */
+  readonly target: bigint;
   readonly programId: number;
   pin(path: string): void;
   /** Swaps the program without a gap. */
@@ -135,13 +142,19 @@ export interface KernelFeatures {
   readonly lpmTrie: boolean;
   readonly lruHash: boolean;
   readonly coarseClock: boolean;
+  /** Programs that pick the socket of a connection (5.9). */
+  readonly skLookup: boolean;
+  /** Programs that answer getsockopt for a cgroup. */
+  readonly cgroupSockopt: boolean;
+  /** Ending connections of others (CONFIG_INET_DIAG_DESTROY). */
+  readonly socketDestroy: boolean;
   readonly btf: boolean;
   readonly bpffs: boolean;
   readonly cgroup2: string | undefined;
   readonly capabilities: readonly string[];
 }
 
-export interface Kernel {
+export interface Kernel extends NetworkKernel, ProcessKernel {
   loadObject(object: Uint8Array, options?: LoadOptions): KernelObject;
   openMap(path: string): KernelMap;
   openLink(path: string): KernelLink;
@@ -155,6 +168,10 @@ export interface Kernel {
   detachClsact(ifindex: number, point: AttachPoint): void;
   /** Id of the program in our clsact filter, or 0. */
   clsactProgram(ifindex: number, point: AttachPoint): number;
+  /** Beside the programs that others have there. @param path folder of a cgroup v2 */
+  attachCgroup(program: KernelProgram, path: string, hook: CgroupHook): KernelLink;
+  /** An sk_lookup program on a network namespace, by default the own one. */
+  attachSkLookup(program: KernelProgram, netns?: string): KernelLink;
   openRing(
     map: KernelMap,
     options: RingOptions,

@@ -22,6 +22,17 @@ export interface DatapathSizes {
   readonly ringBytes: number;
 }
 
+/** How flows reach Envoy; absent: an HTTP rule refuses what it selects. */
+export interface SteeringConfig {
+  /** A routing hint on steered packets, inside 0xf00. */
+  readonly mark: number;
+  readonly envoyPort: number;
+}
+
+/** Source ports of Envoy's upstream connections: from here to 65535, above Linux's default range (60999). */
+export const LEG_PORT_FIRST = 61000;
+const LOOPBACK_IFINDEX = 1;
+
 export interface Loaded {
   readonly object: KernelObject;
   /** Tables of an earlier agent were found. */
@@ -47,6 +58,7 @@ export function loadDatapath(
   pins: Pins | undefined,
   sizes: DatapathSizes,
   coarseClock: boolean,
+  steering?: SteeringConfig,
 ): Loaded {
   const wanted: Partial<Record<MapName, number>> = {
     endpoints: sizes.endpoints,
@@ -84,6 +96,10 @@ export function loadDatapath(
     closingNs: 10n * SECOND,
     datagramNs: 60n * SECOND,
     fragmentNs: 30n * SECOND,
+    markToEnvoy: steering?.mark ?? 0,
+    loopbackIfindex: LOOPBACK_IFINDEX,
+    envoyPort: steering?.envoyPort ?? 0,
+    legPortFirst: LEG_PORT_FIRST,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
     ...(pins ? { pinDirectory: pins.maps } : {}),

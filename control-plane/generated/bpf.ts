@@ -68,6 +68,7 @@ export const FlowFlag = {
   FLOW_CLOSE_REPORTED: 8,
   FLOW_FIN_INITIATOR: 16,
   FLOW_FIN_RESPONDER: 32,
+  FLOW_REDIRECTED: 128,
   FLOW_CHARGED: 64,
 } as const;
 
@@ -80,6 +81,7 @@ export const EventKind = {
 export const Hook = {
   HOOK_FROM_WORKLOAD: 1,
   HOOK_TO_WORKLOAD: 2,
+  HOOK_TO_ENVOY: 3,
 } as const;
 
 export const EventFlag = {
@@ -100,7 +102,12 @@ export const Statistic = {
   STATISTIC_FLOWS_ADOPTED: 5,
   STATISTIC_REEVALUATED: 6,
   STATISTIC_RESETS_SENT: 7,
-  STATISTIC_COUNT: 8,
+  STATISTIC_STEERED: 8,
+  STATISTIC_LEGS_RECORDED: 9,
+  STATISTIC_REPLIES_BY_SOCKET: 10,
+  STATISTIC_IDENTITIES_READ: 11,
+  STATISTIC_IDENTITIES_UNKNOWN: 12,
+  STATISTIC_COUNT: 16,
 } as const;
 
 export interface Endpoint {
@@ -143,101 +150,6 @@ export function writeEndpoint(view: DataView, offset: number, value: Endpoint): 
 export function encodeEndpoint(value: Endpoint): Uint8Array {
   const bytes = new Uint8Array(44);
   writeEndpoint(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface FlowKey {
-  readonly scope: number;
-  readonly protocol: number;
-  readonly leg: number;
-  readonly low: Uint8Array;
-  readonly high: Uint8Array;
-  readonly lowPort: number;
-  readonly highPort: number;
-}
-export const FLOW_KEY_SIZE = 48;
-export const FLOW_KEY_OFFSETS = { scope: 0, protocol: 4, leg: 5, pad: 6, low: 8, high: 24, lowPort: 40, highPort: 42, spare: 44 } as const;
-export function readFlowKey(view: DataView, offset = 0): FlowKey {
-  return {
-    scope: view.getUint32(offset + 0, true),
-    protocol: view.getUint8(offset + 4),
-    leg: view.getUint8(offset + 5),
-    low: bytesAt(view, offset + 8, 16),
-    high: bytesAt(view, offset + 24, 16),
-    lowPort: view.getUint16(offset + 40, false),
-    highPort: view.getUint16(offset + 42, false),
-  };
-}
-export function writeFlowKey(view: DataView, offset: number, value: FlowKey): void {
-  view.setUint32(offset + 0, value.scope, true);
-  view.setUint8(offset + 4, value.protocol);
-  view.setUint8(offset + 5, value.leg);
-  setBytes(view, offset + 8, 16, value.low);
-  setBytes(view, offset + 24, 16, value.high);
-  view.setUint16(offset + 40, value.lowPort, false);
-  view.setUint16(offset + 42, value.highPort, false);
-}
-export function encodeFlowKey(value: FlowKey): Uint8Array {
-  const bytes = new Uint8Array(48);
-  writeFlowKey(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface Flow {
-  readonly createdNs: bigint;
-  readonly deadlineNs: bigint;
-  readonly packets: readonly [bigint, bigint];
-  readonly bytes: readonly [bigint, bigint];
-  readonly egress: FlowHalf;
-  readonly ingress: FlowHalf;
-  readonly identity: readonly [number, number];
-  readonly ifindex: readonly [number, number];
-  readonly state: number;
-  readonly flags: number;
-  readonly tcpFlags: Uint8Array;
-  readonly version: number;
-  readonly originalAddress: Uint8Array;
-  readonly originalPort: number;
-}
-export const FLOW_SIZE = 128;
-export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 60, identity: 72, ifindex: 80, state: 88, flags: 89, tcpFlags: 90, version: 92, pad: 93, originalAddress: 96, originalPort: 112, spare: 114 } as const;
-export function readFlow(view: DataView, offset = 0): Flow {
-  return {
-    createdNs: view.getBigUint64(offset + 0, true),
-    deadlineNs: view.getBigUint64(offset + 8, true),
-    packets: [view.getBigUint64(offset + 16 + 0, true), view.getBigUint64(offset + 16 + 8, true)],
-    bytes: [view.getBigUint64(offset + 32 + 0, true), view.getBigUint64(offset + 32 + 8, true)],
-    egress: readFlowHalf(view, offset + 48),
-    ingress: readFlowHalf(view, offset + 60),
-    identity: [view.getUint32(offset + 72 + 0, true), view.getUint32(offset + 72 + 4, true)],
-    ifindex: [view.getUint32(offset + 80 + 0, true), view.getUint32(offset + 80 + 4, true)],
-    state: view.getUint8(offset + 88),
-    flags: view.getUint8(offset + 89),
-    tcpFlags: bytesAt(view, offset + 90, 2),
-    version: view.getUint8(offset + 92),
-    originalAddress: bytesAt(view, offset + 96, 16),
-    originalPort: view.getUint16(offset + 112, false),
-  };
-}
-export function writeFlow(view: DataView, offset: number, value: Flow): void {
-  view.setBigUint64(offset + 0, value.createdNs, true);
-  view.setBigUint64(offset + 8, value.deadlineNs, true);
-  view.setBigUint64(offset + 16 + 0, value.packets[0], true); view.setBigUint64(offset + 16 + 8, value.packets[1], true);
-  view.setBigUint64(offset + 32 + 0, value.bytes[0], true); view.setBigUint64(offset + 32 + 8, value.bytes[1], true);
-  writeFlowHalf(view, offset + 48, value.egress);
-  writeFlowHalf(view, offset + 60, value.ingress);
-  view.setUint32(offset + 72 + 0, value.identity[0], true); view.setUint32(offset + 72 + 4, value.identity[1], true);
-  view.setUint32(offset + 80 + 0, value.ifindex[0], true); view.setUint32(offset + 80 + 4, value.ifindex[1], true);
-  view.setUint8(offset + 88, value.state);
-  view.setUint8(offset + 89, value.flags);
-  setBytes(view, offset + 90, 2, value.tcpFlags);
-  view.setUint8(offset + 92, value.version);
-  setBytes(view, offset + 96, 16, value.originalAddress);
-  view.setUint16(offset + 112, value.originalPort, false);
-}
-export function encodeFlow(value: Flow): Uint8Array {
-  const bytes = new Uint8Array(128);
-  writeFlow(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
 
@@ -428,6 +340,101 @@ export function encodePolicyTable(value: PolicyTable): Uint8Array {
   return bytes;
 }
 
+export interface FlowKey {
+  readonly scope: number;
+  readonly protocol: number;
+  readonly leg: number;
+  readonly low: Uint8Array;
+  readonly high: Uint8Array;
+  readonly lowPort: number;
+  readonly highPort: number;
+}
+export const FLOW_KEY_SIZE = 48;
+export const FLOW_KEY_OFFSETS = { scope: 0, protocol: 4, leg: 5, pad: 6, low: 8, high: 24, lowPort: 40, highPort: 42, spare: 44 } as const;
+export function readFlowKey(view: DataView, offset = 0): FlowKey {
+  return {
+    scope: view.getUint32(offset + 0, true),
+    protocol: view.getUint8(offset + 4),
+    leg: view.getUint8(offset + 5),
+    low: bytesAt(view, offset + 8, 16),
+    high: bytesAt(view, offset + 24, 16),
+    lowPort: view.getUint16(offset + 40, false),
+    highPort: view.getUint16(offset + 42, false),
+  };
+}
+export function writeFlowKey(view: DataView, offset: number, value: FlowKey): void {
+  view.setUint32(offset + 0, value.scope, true);
+  view.setUint8(offset + 4, value.protocol);
+  view.setUint8(offset + 5, value.leg);
+  setBytes(view, offset + 8, 16, value.low);
+  setBytes(view, offset + 24, 16, value.high);
+  view.setUint16(offset + 40, value.lowPort, false);
+  view.setUint16(offset + 42, value.highPort, false);
+}
+export function encodeFlowKey(value: FlowKey): Uint8Array {
+  const bytes = new Uint8Array(48);
+  writeFlowKey(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface Flow {
+  readonly createdNs: bigint;
+  readonly deadlineNs: bigint;
+  readonly packets: readonly [bigint, bigint];
+  readonly bytes: readonly [bigint, bigint];
+  readonly egress: FlowHalf;
+  readonly ingress: FlowHalf;
+  readonly identity: readonly [number, number];
+  readonly ifindex: readonly [number, number];
+  readonly state: number;
+  readonly flags: number;
+  readonly tcpFlags: Uint8Array;
+  readonly version: number;
+  readonly originalAddress: Uint8Array;
+  readonly originalPort: number;
+}
+export const FLOW_SIZE = 128;
+export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 60, identity: 72, ifindex: 80, state: 88, flags: 89, tcpFlags: 90, version: 92, pad: 93, originalAddress: 96, originalPort: 112, spare: 114 } as const;
+export function readFlow(view: DataView, offset = 0): Flow {
+  return {
+    createdNs: view.getBigUint64(offset + 0, true),
+    deadlineNs: view.getBigUint64(offset + 8, true),
+    packets: [view.getBigUint64(offset + 16 + 0, true), view.getBigUint64(offset + 16 + 8, true)],
+    bytes: [view.getBigUint64(offset + 32 + 0, true), view.getBigUint64(offset + 32 + 8, true)],
+    egress: readFlowHalf(view, offset + 48),
+    ingress: readFlowHalf(view, offset + 60),
+    identity: [view.getUint32(offset + 72 + 0, true), view.getUint32(offset + 72 + 4, true)],
+    ifindex: [view.getUint32(offset + 80 + 0, true), view.getUint32(offset + 80 + 4, true)],
+    state: view.getUint8(offset + 88),
+    flags: view.getUint8(offset + 89),
+    tcpFlags: bytesAt(view, offset + 90, 2),
+    version: view.getUint8(offset + 92),
+    originalAddress: bytesAt(view, offset + 96, 16),
+    originalPort: view.getUint16(offset + 112, false),
+  };
+}
+export function writeFlow(view: DataView, offset: number, value: Flow): void {
+  view.setBigUint64(offset + 0, value.createdNs, true);
+  view.setBigUint64(offset + 8, value.deadlineNs, true);
+  view.setBigUint64(offset + 16 + 0, value.packets[0], true); view.setBigUint64(offset + 16 + 8, value.packets[1], true);
+  view.setBigUint64(offset + 32 + 0, value.bytes[0], true); view.setBigUint64(offset + 32 + 8, value.bytes[1], true);
+  writeFlowHalf(view, offset + 48, value.egress);
+  writeFlowHalf(view, offset + 60, value.ingress);
+  view.setUint32(offset + 72 + 0, value.identity[0], true); view.setUint32(offset + 72 + 4, value.identity[1], true);
+  view.setUint32(offset + 80 + 0, value.ifindex[0], true); view.setUint32(offset + 80 + 4, value.ifindex[1], true);
+  view.setUint8(offset + 88, value.state);
+  view.setUint8(offset + 89, value.flags);
+  setBytes(view, offset + 90, 2, value.tcpFlags);
+  view.setUint8(offset + 92, value.version);
+  setBytes(view, offset + 96, 16, value.originalAddress);
+  view.setUint16(offset + 112, value.originalPort, false);
+}
+export function encodeFlow(value: Flow): Uint8Array {
+  const bytes = new Uint8Array(128);
+  writeFlow(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export interface FragmentKey {
   readonly scope: number;
   readonly id: number;
@@ -531,6 +538,28 @@ export function encodeCounter(value: Counter): Uint8Array {
   return bytes;
 }
 
+export interface ProxyState {
+  readonly active: number;
+  readonly generation: number;
+}
+export const PROXY_STATE_SIZE = 8;
+export const PROXY_STATE_OFFSETS = { active: 0, generation: 4 } as const;
+export function readProxyState(view: DataView, offset = 0): ProxyState {
+  return {
+    active: view.getUint32(offset + 0, true),
+    generation: view.getUint32(offset + 4, true),
+  };
+}
+export function writeProxyState(view: DataView, offset: number, value: ProxyState): void {
+  view.setUint32(offset + 0, value.active, true);
+  view.setUint32(offset + 4, value.generation, true);
+}
+export function encodeProxyState(value: ProxyState): Uint8Array {
+  const bytes = new Uint8Array(8);
+  writeProxyState(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export interface Config {
   readonly scope: number;
   readonly coarseClock: number;
@@ -541,9 +570,13 @@ export interface Config {
   readonly closingNs: bigint;
   readonly datagramNs: bigint;
   readonly fragmentNs: bigint;
+  readonly markToEnvoy: number;
+  readonly loopbackIfindex: number;
+  readonly envoyPort: number;
+  readonly legPortFirst: number;
 }
-export const CONFIG_SIZE = 64;
-export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56 } as const;
+export const CONFIG_SIZE = 80;
+export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, spare: 76 } as const;
 export function readConfig(view: DataView, offset = 0): Config {
   return {
     scope: view.getUint32(offset + 0, true),
@@ -555,6 +588,10 @@ export function readConfig(view: DataView, offset = 0): Config {
     closingNs: view.getBigUint64(offset + 40, true),
     datagramNs: view.getBigUint64(offset + 48, true),
     fragmentNs: view.getBigUint64(offset + 56, true),
+    markToEnvoy: view.getUint32(offset + 64, true),
+    loopbackIfindex: view.getUint32(offset + 68, true),
+    envoyPort: view.getUint16(offset + 72, true),
+    legPortFirst: view.getUint16(offset + 74, true),
   };
 }
 export function writeConfig(view: DataView, offset: number, value: Config): void {
@@ -567,9 +604,13 @@ export function writeConfig(view: DataView, offset: number, value: Config): void
   view.setBigUint64(offset + 40, value.closingNs, true);
   view.setBigUint64(offset + 48, value.datagramNs, true);
   view.setBigUint64(offset + 56, value.fragmentNs, true);
+  view.setUint32(offset + 64, value.markToEnvoy, true);
+  view.setUint32(offset + 68, value.loopbackIfindex, true);
+  view.setUint16(offset + 72, value.envoyPort, true);
+  view.setUint16(offset + 74, value.legPortFirst, true);
 }
 export function encodeConfig(value: Config): Uint8Array {
-  const bytes = new Uint8Array(64);
+  const bytes = new Uint8Array(80);
   writeConfig(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
@@ -703,15 +744,17 @@ export const MAPS = {
   fragments: { maxEntries: 16384, keySize: 44, valueSize: 16 },
   ipcache: { maxEntries: 131072, keySize: 20, valueSize: 16 },
   ipcache_prefixes: { maxEntries: 16384, keySize: 24, valueSize: 16 },
+  listeners: { maxEntries: 4, keySize: 4, valueSize: 8 },
   policy: { maxEntries: 131072, keySize: 16, valueSize: 12 },
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
+  proxy: { maxEntries: 1, keySize: 4, valueSize: 8 },
   quotas: { maxEntries: 4096, keySize: 4, valueSize: 16 },
   scratch: { maxEntries: 1, keySize: 4, valueSize: 128 },
-  statistics: { maxEntries: 8, keySize: 4, valueSize: 8 },
+  statistics: { maxEntries: 16, keySize: 4, valueSize: 8 },
 } as const;
 export type MapName = keyof typeof MAPS;
 
 /** Variables of .rodata that user space sets before the load. */
 export const RODATA = {
-  config: { offset: 0, size: 64 },
+  config: { offset: 0, size: 80 },
 } as const;

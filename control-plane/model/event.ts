@@ -17,7 +17,7 @@ export interface HalfVerdict {
 
 export interface KernelEvent {
   readonly kind: 'new' | 'drop' | 'close';
-  readonly hook: 'from-workload' | 'to-workload';
+  readonly hook: 'from-workload' | 'to-workload' | 'to-envoy';
   /** Milliseconds since the epoch, fraction kept. */
   readonly time: number;
   /** Of a drop; undefined otherwise. */

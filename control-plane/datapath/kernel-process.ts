@@ -1,0 +1,37 @@
+/** The part of the port to the kernel that starts and watches processes which may outlive the agent. */
+
+export interface SpawnOptions {
+  readonly uid: number;
+  readonly gid: number;
+  /** Numbers of linux/capability.h: all that it has, and all that it can ever get. */
+  readonly capabilities: readonly number[];
+  /** Folder of the cgroup that it is started in; undefined: ours. */
+  readonly cgroup: string | undefined;
+  /** File that stdout and stderr are appended to; made with mode 0600 where it is not there. */
+  readonly stdout: string;
+  /** Nothing is inherited. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Both are undefined for a process that was not our child: nobody tells us. */
+export interface ProcessEnd {
+  readonly code: number | undefined;
+  readonly signal: number | undefined;
+}
+
+export interface ProcessKernel {
+  /**
+   * Starts a program in a session of its own, in the folder `/`, without our file descriptors. Its user must be able to
+   * reach it. @returns its pid. @throws with the errno of what failed, the start of the program included
+   */
+  spawn(program: string, args: readonly string[], options: SpawnOptions): number;
+  /**
+   * undefined: it runs. Does not wait, but takes the end of a child, which is a zombie until then.
+   * @param startTime tells a process that was not our child from another that has its number by now
+   */
+  waitPid(pid: number, startTime?: number): ProcessEnd | undefined;
+  /** Clock ticks after boot: with the pid it names one process until the next boot. undefined: there is none. */
+  processStartTime(pid: number): number | undefined;
+  /** Never signals another process that has the number by now. @returns false when it has ended */
+  signalProcess(pid: number, startTime: number, signal: number): boolean;
+}
