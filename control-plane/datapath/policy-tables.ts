@@ -42,11 +42,17 @@ function keyOf(table: number, entry: TableEntry): Uint8Array {
   });
 }
 
+const VERDICTS = {
+  allow: Verdict.VERDICT_ALLOW,
+  deny: Verdict.VERDICT_DENY,
+  redirect: Verdict.VERDICT_REDIRECT,
+} as const;
+
 function contentOf(entry: TableEntry): Uint8Array {
   return encodePolicyEntry({
     rule: entry.rule,
-    ruleset: 0,
-    verdict: entry.verdict === 'deny' ? Verdict.VERDICT_DENY : Verdict.VERDICT_ALLOW,
+    ruleset: entry.ruleset,
+    verdict: VERDICTS[entry.verdict],
     precedence: entry.precedence,
     prefix: entry.prefix,
     auth: 0,
@@ -55,7 +61,7 @@ function contentOf(entry: TableEntry): Uint8Array {
 }
 
 const entryId = (e: TableEntry): string => `${e.identity} ${e.prefix} ${e.protocol} ${e.port}`;
-const entryContent = (e: TableEntry): string => `${e.verdict} ${e.precedence} ${e.rule}`;
+const entryContent = (e: TableEntry): string => `${e.verdict} ${e.precedence} ${e.rule} ${e.ruleset}`;
 
 /** The entries that `next` has more than `before`, or undefined when anything was taken away or changed. */
 function additions(before: PolicyTable, next: PolicyTable): TableEntry[] | undefined {

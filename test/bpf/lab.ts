@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
 import { decodeEvents, EVENT_SIZE } from '../../control-plane/datapath/events.ts';
 import type { Kernel, KernelMap, KernelObject, KernelRing } from '../../control-plane/datapath/kernel.ts';
-import { findObject, loadDatapath } from '../../control-plane/datapath/load.ts';
+import { findObject, loadDatapath, type SteeringConfig } from '../../control-plane/datapath/load.ts';
 import { MirroredMap } from '../../control-plane/datapath/mirror.ts';
 import { PolicyTables } from '../../control-plane/datapath/policy-tables.ts';
 import {
@@ -30,6 +30,8 @@ import { frame, type PacketSpec, WORKLOAD_MAC } from './packets.ts';
 /** Where BPF_PROG_TEST_RUN runs: the loopback device. */
 export const HERE = 1;
 const SHOT = 2;
+/** TC_ACT_REDIRECT: handed to Envoy. */
+const REDIRECT = 7;
 
 export interface LabEndpoint {
   readonly ifindex: number;
@@ -43,6 +45,8 @@ export interface LabEndpoint {
 
 export interface Outcome {
   readonly passed: boolean;
+  /** Handed to Envoy. */
+  readonly steered: boolean;
   readonly returnValue: number;
   readonly packet: Uint8Array;
 }
@@ -62,7 +66,14 @@ export class Lab implements Disposable {
   readonly #events: KernelEvent[] = [];
   #wake: (() => void) | undefined;
 
-  constructor(options: { readonly flows?: number; readonly flowQuota?: number; readonly object?: string } = {}) {
+  constructor(
+    options: {
+      readonly flows?: number;
+      readonly flowQuota?: number;
+      readonly object?: string;
+      readonly steering?: SteeringConfig;
+    } = {},
+  ) {
     this.kernel = openKernel();
     const path = options.object ?? findObject(join(import.meta.dirname, '../../control-plane/datapath'));
     const sizes = {
@@ -73,7 +84,8 @@ export class Lab implements Disposable {
       flowQuota: options.flowQuota ?? 1_000_000,
       ringBytes: 1 << 20,
     };
-    this.object = loadDatapath(this.kernel, path, undefined, sizes, this.kernel.features().coarseClock).object;
+    const { coarseClock } = this.kernel.features();
+    this.object = loadDatapath(this.kernel, path, undefined, sizes, coarseClock, options.steering).object;
     const uncounted = (): void => undefined;
     this.#entries = new MirroredMap(this.map('policy'), { total: 0, add: uncounted });
     this.tables = new PolicyTables(this.#entries, this.map('policy_tables'), uncounted);
@@ -144,7 +156,8 @@ export class Lab implements Disposable {
 
   run(program: 'from_workload' | 'to_workload', packet: Uint8Array, ingressIfindex = 0): Outcome {
     const result = this.object.program(program).testRun(packet, { ingressIfindex });
-    return { passed: result.returnValue !== SHOT, returnValue: result.returnValue, packet: result.packet };
+    const { returnValue, packet: after } = result;
+    return { passed: returnValue !== SHOT, steered: returnValue === REDIRECT, returnValue, packet: after };
   }
 
   /** From the workload on ifindex 1. */
@@ -214,5 +227,5 @@ export function closedTable(key: string, entries: readonly TableEntry[] = [], de
 
 export function allow(identity: number, rule: number, l4?: { protocol: number; port?: number }): TableEntry {
   const prefix = l4 === undefined ? 0 : l4.port === undefined ? 16 : 32;
-  return { identity, protocol: l4?.protocol ?? 0, port: l4?.port ?? 0, prefix, verdict: 'allow', precedence: 1, rule };
+  return { identity, protocol: l4?.protocol ?? 0, port: l4?.port ?? 0, prefix, verdict: 'allow', precedence: 1, rule, ruleset: 0 };
 }
