@@ -30,16 +30,18 @@ e2e: ## Whole-system tests in network namespaces (root)
 lint: ## Types, style and who may import whom; zero warnings
 	@tsc -p .
 	@biome check --error-on-warnings .
+	@native/build.sh --clippy
 
 format: ## Rewrite to the style
 	@biome check --write .
 
-generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF)
+generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF, Envoy's messages)
 	@node scripts/generate-reasons.ts
 	@$(MAKE) --no-print-directory -s -C bpf
 	@node scripts/generate-errors.ts
 	@node scripts/generate-reference.ts
 	@node scripts/generate-bpf.ts
+	@node scripts/generate-xds.ts
 
 check-generated: generate ## Fail if a committed generated file is not what the generators make
 	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference
@@ -47,17 +49,17 @@ check-generated: generate ## Fail if a committed generated file is not what the 
 bench: deps ## Measure against the same topology without Sidestep; prints ratios (BENCH=--short for a taste)
 	@node test/bench/main.ts $(BENCH)
 
-dist/sidestep.mjs: $(SOURCES) scripts/bundle.ts package.json bpf/build/sidestep.bpf.o native/sidestep.node
+dist/sidestep.mjs: $(SOURCES) $(wildcard scripts/bundle*.ts) package.json bpf/build/sidestep.bpf.o native/sidestep.node native/libsidestep_identity.so
 	@node scripts/bundle.ts
 
 bpf/build/sidestep.bpf.o: $(wildcard bpf/*.c bpf/lib/*.h bpf/include/*.h)
 	@$(MAKE) --no-print-directory -s -C bpf
 
-native/sidestep.node: $(wildcard native/src/*.rs) native/Cargo.toml native/Cargo.lock
+native/sidestep.node native/libsidestep_identity.so &: $(wildcard native/src/*.rs) native/Cargo.toml native/Cargo.lock native/envoy/identity_module.c $(wildcard bpf/include/*.h)
 	@native/build.sh
 
 uninstall: ## Take the default instance off this machine
 	@bin/sidestep uninstall
 
 clean: ## Remove what was built (not node_modules)
-	rm -rf dist build bpf/build native/target native/sidestep.node
+	rm -rf dist build bpf/build native/target native/sidestep.node native/libsidestep_identity.so

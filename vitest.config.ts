@@ -9,6 +9,16 @@ export default defineConfig({
           include: ['control-plane/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/golden/**/*.test.ts'],
         },
       },
+      // With a real Envoy; needs no root.
+      {
+        test: {
+          name: 'envoy',
+          include: ['test/envoy/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
       { test: { name: 'bpf', include: ['test/bpf/**/*.test.ts'], fileParallelism: false } },
       {
         test: {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds native/sidestep.node. Does nothing when the sources have not changed. `--find-cargo` only looks for a compiler.
+# Builds native/sidestep.node and native/libsidestep_identity.so, each only when its sources have changed.
+# `--find-cargo` only looks for a compiler; `--clippy` only lints the Rust sources, where clippy is installed.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -37,6 +38,19 @@ CARGO=$(find_cargo)
 [ "${1:-}" = --find-cargo ] && { echo "$CARGO"; exit; }
 # Debian's cargo needs its own rustc, not a shim that stands first in PATH.
 [ "$CARGO" = /usr/bin/cargo ] && export RUSTC=/usr/bin/rustc
+
+if [ "${1:-}" = --clippy ]; then
+	"$CARGO" clippy --version >/dev/null 2>&1 || { echo "cargo-clippy is not installed: native/src is not linted"; exit; }
+	exec "$CARGO" clippy --release --locked --quiet -- -D warnings
+fi
+
+# Moved into place whole: a process that runs may hold the old one.
+if [ ! -e libsidestep_identity.so ] || [ -n "$(find envoy ../bpf/include build.sh -newer libsidestep_identity.so -print -quit)" ]; then
+	echo "  CC     Envoy's identity module"
+	gcc -shared -fPIC -O2 -std=gnu2x -Wall -Wextra -Werror -I../bpf/include -Wl,-z,relro,-z,now -s \
+		-o libsidestep_identity.so.new envoy/identity_module.c
+	mv libsidestep_identity.so.new libsidestep_identity.so
+fi
 
 sum=$(cat Cargo.toml Cargo.lock build.rs src/*.rs | sha256sum | cut -d' ' -f1)
 if [ -e sidestep.node ] && [ "$(cat target/stamp 2>/dev/null)" = "$sum" ]; then

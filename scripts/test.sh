@@ -33,8 +33,10 @@ suite() { # project
 
 step types tsc -p .
 step lint biome check --error-on-warnings .
+step "lint (Rust)" native/build.sh --clippy
 step "generated files are current" make --no-print-directory -s check-generated
 suite unit
+suite envoy
 suite bpf
 suite e2e
 

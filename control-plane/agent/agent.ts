@@ -1,4 +1,5 @@
 /** The composition root: the only place that constructs and wires. Source -> compiler -> datapath; ring -> flows -> server. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AttachKind } from '../datapath/attachments.ts';
 import { namespaceId, readBypass } from '../datapath/bypass.ts';
@@ -10,12 +11,17 @@ import type { Kernel, KernelFeatures, KernelObject } from '../datapath/kernel.ts
 import { findObject, type Loaded, loadDatapath } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
 import { highestRule } from '../datapath/policy-tables.ts';
+import { MARK_TO_ENVOY } from '../datapath/steering.ts';
+import { envoyPaths } from '../envoy/paths.ts';
+import type { EnvoyView } from '../envoy/status.ts';
 import { Numbers } from '../identity/numbers.ts';
 import { formatAddress, parsePrefix } from '../model/address.ts';
 import { SidestepError } from '../model/error.ts';
 import type { KernelEvent } from '../model/event.ts';
+import type { HttpEvent } from '../model/http-event.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import { httpFlows } from '../observe/http-flow.ts';
 import { FlowStore } from '../observe/store.ts';
 import { toFlow } from '../observe/to-flow.ts';
 import { Compiler } from '../policy/compile.ts';
@@ -23,6 +29,7 @@ import { FilesSource } from '../sources/files.ts';
 import type { LoadedConfig } from './config.ts';
 import { Directory } from './directory.ts';
 import { requireFeatures } from './features.ts';
+import type { HttpPlane } from './http-plane.ts';
 import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import { AgentServer } from './server.ts';
@@ -81,7 +88,12 @@ class Agent implements AgentView, RunningAgent {
   readonly #metrics: AgentMetrics;
   readonly #startedAt = new Date().toISOString();
   readonly #closers: (() => void)[] = [];
+  /** In force. */
   #snapshot: Snapshot | undefined;
+  /** Compiled last; what it waits for is Envoy's yes to its HTTP rules. */
+  #latest: Snapshot | undefined;
+  #http: HttpPlane | undefined;
+  #opening: Promise<HttpPlane> | undefined;
   #lastWrites = 0;
   #delivered = 0;
   #liveFlows = 0;
@@ -100,7 +112,8 @@ class Agent implements AgentView, RunningAgent {
     this.#metrics = new AgentMetrics(inputs.version, () => this.status());
     if (kernel.mountBpffs(config.bpffs)) inputs.log.info({ path: config.bpffs }, 'bpf file system mounted');
     const pins = pinsOf(config.bpffs, config.instance);
-    this.#loaded = loadDatapath(kernel, findObject(import.meta.dirname), pins, config, features.coarseClock);
+    const steering = { mark: MARK_TO_ENVOY, envoyPort: config.envoyPort };
+    this.#loaded = loadDatapath(kernel, findObject(import.meta.dirname), pins, config, features.coarseClock, steering);
     this.#object = this.#loaded.object;
     this.#datapath = new Datapath(kernel, this.#object, pins, {
       attach: this.#attach,
@@ -134,7 +147,12 @@ class Agent implements AgentView, RunningAgent {
     this.#closers.push(() => this.#source.close());
     const watch = this.#kernel.watchInterfaces(() => this.#applyAgain());
     this.#closers.push(() => watch.close());
-    this.#every(SWEEP_MS, () => void this.#sweep());
+    this.#every(SWEEP_MS, () => {
+      void this.#sweep();
+      void this.#guarded('mend the way to Envoy', async () => this.#http?.assert());
+    });
+    if (existsSync(envoyPaths(this.#inputs.loaded.config.runDir).record))
+      void this.#guarded('take Envoy over', () => this.#httpPlane());
     this.#every(RETRY_MS, () => {
       if (this.#datapath.endpoints.some((endpoint) => endpoint.state !== 'ready')) this.#applyAgain();
     });
@@ -183,7 +201,7 @@ class Agent implements AgentView, RunningAgent {
     try {
       const snapshot = this.#compiler.compile(objects);
       this.#logIssues(snapshot);
-      this.#snapshot = snapshot;
+      this.#latest = snapshot;
       this.#failure = undefined;
     } catch (error) {
       if (!(error instanceof SidestepError)) throw error;
@@ -192,12 +210,59 @@ class Agent implements AgentView, RunningAgent {
       log.error({ err: error, code: error.code }, 'the change was not taken');
       return;
     }
+    this.#take(this.#latest);
+  }
+
+  /** HTTP rules are in force when Envoy has them, and what was in force before stays so long. */
+  #take(snapshot: Snapshot): void {
+    const httpNeeded = snapshot.rulesets.size > 0 || this.#opening !== undefined;
+    const prepared = httpNeeded ? this.#prepare(snapshot) : undefined;
+    // The first one does not wait: flows under an HTTP rule are refused until Envoy is there, everything else is guarded.
+    if (prepared === undefined || this.#snapshot === undefined) this.#enforce(snapshot);
+    else
+      void prepared.then(() => {
+        if (this.#latest === snapshot) this.#enforce(snapshot);
+      });
+  }
+
+  #enforce(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
     this.#applyAgain();
+    this.#http?.applied(snapshot.rulesets);
+  }
+
+  async #prepare(snapshot: Snapshot): Promise<void> {
+    await this.#guarded('prepare HTTP rules', async () => {
+      const http = await this.#httpPlane();
+      if (this.#latest === snapshot) await http.prepare(snapshot.rulesets);
+    });
+  }
+
+  /** Loaded when the first HTTP rule comes, or an Envoy of an earlier agent is there: most nodes never need it. */
+  async #httpPlane(): Promise<HttpPlane> {
+    this.#opening ??= import('./http-plane.ts').then(({ openHttpPlane }) =>
+      openHttpPlane({
+        config: this.#inputs.loaded.config,
+        kernel: this.#kernel,
+        object: this.#object,
+        log: this.#inputs.log,
+        record: (event) => this.#recordHttp(event),
+      }),
+    );
+    this.#http = await this.#opening;
+    return this.#http;
+  }
+
+  #recordHttp(event: HttpEvent): void {
+    for (const flow of httpFlows(event, this.#directory)) {
+      this.flows.add(flow);
+      this.#metrics.count(flow);
+    }
   }
 
   /** Only what is new; `status` shows them all. */
   #logIssues(snapshot: Snapshot): void {
-    const known = new Set(this.#snapshot?.issues.map((issue) => issue.origin + issue.message));
+    const known = new Set(this.#latest?.issues.map((issue) => issue.origin + issue.message));
     for (const { code, object, origin, message } of snapshot.issues)
       if (!known.has(origin + message)) this.#inputs.log.warn({ code, object, origin }, message);
   }
@@ -218,8 +283,10 @@ class Agent implements AgentView, RunningAgent {
         );
     if (writes === 0) return;
     setTimeout(() => this.#datapath.sweepTables(), RETIRE_MS).unref();
-    if (changedAddresses.size > 0)
-      void this.#guarded('forget flows', () => purgeAddresses(this.#object.map('flows'), changedAddresses));
+    if (changedAddresses.size === 0) return;
+    // Connections that Envoy holds with an address must not outlive its owner.
+    if (this.#http) for (const address of changedAddresses) this.#kernel.destroySockets(Buffer.from(address, 'hex'));
+    void this.#guarded('forget flows', () => purgeAddresses(this.#object.map('flows'), changedAddresses));
   }
 
   async #sweep(): Promise<void> {
@@ -337,7 +404,12 @@ class Agent implements AgentView, RunningAgent {
     for (const { state, namespace, pod, code, message, hint } of this.#datapath.endpoints)
       if (state !== 'ready' && code !== undefined)
         found.push({ code, message: `${namespace}/${pod}: ${message}`, hint });
+    found.push(...(this.#http?.troubles ?? []));
     return found;
+  }
+
+  envoy(): EnvoyView | undefined {
+    return this.#http?.view();
   }
 
   endpoints(): readonly EndpointRow[] {
@@ -369,6 +441,7 @@ class Agent implements AgentView, RunningAgent {
 
   async close(): Promise<void> {
     this.#stop();
+    await (await this.#opening)?.close();
     await this.#server.close();
     this.#inputs.log.info('agent stopped; the kernel keeps enforcing');
   }

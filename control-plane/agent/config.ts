@@ -1,6 +1,6 @@
 /** One configuration object: defaults, then a file, then the environment, then flags. Every value knows where it is from. */
 import { readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { parse } from 'yaml';
 import * as z from 'zod/mini';
 import { parsePrefix } from '../model/address.ts';
@@ -67,6 +67,31 @@ export const OPTIONS = {
     default: undefined,
     text: 'also serve /metrics, /healthz and /readyz here',
   },
+  envoy: {
+    shape: path,
+    default: undefined,
+    text: 'the Envoy binary (default: the one that make deps installed); started only while an HTTP rule needs it',
+  },
+  envoyPort: {
+    shape: count(1, 65535),
+    default: 15001,
+    text: "port of Envoy's listeners on loopback; nobody connects to it directly",
+  },
+  envoyConcurrency: {
+    shape: count(1, 256),
+    default: Math.min(2, availableParallelism()),
+    text: 'worker threads of Envoy',
+  },
+  envoyIdleSeconds: {
+    shape: count(0, 86400),
+    default: 30,
+    text: 'Envoy ends when no HTTP rule has needed it for so long',
+  },
+  envoyStrict: {
+    shape: choice(['true', 'false']),
+    default: 'false',
+    text: 'refuse configuration with fields that this Envoy does not know, instead of leaving them out',
+  },
   logLevel: {
     shape: choice(['trace', 'debug', 'info', 'warn', 'error']),
     default: 'info',
@@ -97,7 +122,10 @@ export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
 
 type Values = { readonly [name in OptionName]: z.infer<(typeof OPTIONS)[name]['shape']> };
 /** What is always there in the end. */
-export type Config = Omit<Values, 'metricsAddress'> & { readonly metricsAddress: string | undefined };
+export type Config = Omit<Values, 'metricsAddress' | 'envoy'> & {
+  readonly metricsAddress: string | undefined;
+  readonly envoy: string | undefined;
+};
 export type ConfigOrigins = Readonly<Record<OptionName, string>>;
 
 export interface LoadedConfig {

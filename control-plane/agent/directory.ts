@@ -1,7 +1,7 @@
 /** Numbers and addresses -> names, for flow records. Keeps what is gone for a while: its last flows still need a name. */
 import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import { addressKey } from '../model/address.ts';
-import type { Origin } from '../model/policy.ts';
+import type { Origin, RuleRef } from '../model/policy.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Resolver } from '../observe/to-flow.ts';
 import { RESERVED_IDENTITIES } from '../policy/identities.ts';
@@ -24,6 +24,7 @@ export class Directory implements Resolver {
   readonly #labels = new Map<number, readonly string[]>();
   readonly #pods = new Map<string, { namespace: string; name: string }>();
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
+  readonly #rulesets = new Map<number, readonly RuleRef[]>();
   #origins: ReadonlyMap<number, Origin> = new Map();
 
   constructor(nodeName: string, version: string) {
@@ -40,6 +41,12 @@ export class Directory implements Resolver {
     for (const endpoint of endpoints)
       if (endpoint.interface)
         remember(this.#endpoints, endpoint.interface.ifindex, { id: endpoint.id, interface: endpoint.interface.name });
+    for (const { id, rules } of snapshot.rulesets.values())
+      remember(
+        this.#rulesets,
+        id,
+        rules.map(({ ref }) => ref),
+      );
     this.#origins = snapshot.origins;
   }
 
@@ -51,6 +58,9 @@ export class Directory implements Resolver {
   }
   origin(rule: number): Origin | undefined {
     return this.#origins.get(rule);
+  }
+  ruleset(id: number): readonly RuleRef[] | undefined {
+    return this.#rulesets.get(id);
   }
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined {
     return this.#endpoints.get(ifindex);

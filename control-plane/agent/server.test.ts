@@ -29,6 +29,7 @@ const view = (): AgentView => ({
   nodeName: 'node-1',
   status: () => ({ health: 'ready' }) as AgentStatus,
   endpoints: () => [],
+  envoy: () => undefined,
   identities: () => [],
   policies: () => [],
   flows,

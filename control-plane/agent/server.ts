@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
+import type { EnvoyView } from '../envoy/status.ts';
 import { SidestepError } from '../model/error.ts';
 import { compileFilter, FILTER_OPTIONS } from '../observe/filter.ts';
 import type { Flow } from '../observe/flow.ts';
@@ -26,6 +27,16 @@ function answers(path: string): Promise<boolean> {
     socket.once('error', () => resolve(false));
   });
 }
+
+/** While no HTTP rule has needed one. */
+const NO_ENVOY: EnvoyView = {
+  state: 'stopped',
+  since: new Date().toISOString(),
+  wanted: false,
+  adopted: false,
+  restarts: 0,
+  discovery: { rulesets: 0, revision: 0, acknowledged: 0, refused: [] },
+};
 
 /** Serves at once; before `show` it says that the agent is starting. */
 export class AgentServer {
@@ -116,6 +127,8 @@ export class AgentServer {
         return json(response, view.status());
       case '/v1/endpoints':
         return json(response, view.endpoints());
+      case '/v1/envoy':
+        return json(response, view.envoy() ?? NO_ENVOY);
       case '/v1/identities':
         return json(response, view.identities());
       case '/v1/policies':

@@ -1,5 +1,7 @@
 /** What the agent shows of itself, over its socket and in `sidestep status`. */
+
 import type { EndpointStatus } from '../datapath/endpoint-status.ts';
+import type { EnvoyView } from '../envoy/status.ts';
 import type { Issue, PolicySummary } from '../model/snapshot.ts';
 import type { FlowStore } from '../observe/store.ts';
 
@@ -85,6 +87,8 @@ export interface AgentView {
   readonly nodeName: string;
   status(): AgentStatus;
   endpoints(): readonly EndpointRow[];
+  /** undefined: no HTTP rule has needed it so far. */
+  envoy(): EnvoyView | undefined;
   identities(): readonly IdentityRow[];
   policies(): readonly PolicyRow[];
   readonly flows: FlowStore;

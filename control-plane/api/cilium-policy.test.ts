@@ -173,6 +173,85 @@ test('endpoints and entities in one rule are refused', () => {
   expect(parsed.issues[0]?.message).toContain('combining fromEndpoints and fromEntities is not supported');
 });
 
+/** One rule of ingress with HTTP rules. */
+const withHttp = (http: string, ports = '{ port: "80", protocol: TCP }'): ParsedPolicy =>
+  withSections(`ingress: [{ toPorts: [{ ports: [${ports}], rules: ${http} }] }]`);
+
+test('HTTP rules are read with their own names, for each of the ports', () => {
+  const parsed = withHttp(
+    '{ http: [{ method: GET, path: "/a.*" }, { host: a\\.b }] }',
+    '{ port: "80", protocol: TCP }, { port: 81, protocol: tcp }',
+  );
+  const [rule] = only(parsed).rules;
+  const named = (name: string): object => ({ ...parsed.ref, rule: name });
+  const http = [
+    { ref: named('ingress[0].toPorts[0].rules.http[0]'), match: { method: 'GET', path: '/a.*' } },
+    { ref: named('ingress[0].toPorts[0].rules.http[1]'), match: { host: 'a\\.b' } },
+  ];
+  expect(rule?.ref).toEqual(named('ingress[0]'));
+  expect(rule?.ports).toEqual([
+    { protocol: 6, port: 80, http },
+    { protocol: 6, port: 81, http },
+  ]);
+});
+
+test('below specs the name of an HTTP rule keeps the index', () => {
+  const { policies } = parsePolicy(
+    `${HEAD}specs:\n  - endpointSelector: {}\n    egress: [{ toPorts: [{ ports: [{ port: 80, protocol: TCP }] }, { ports: [{ port: 81, protocol: TCP }], rules: { http: [{}] } }] }]\n`,
+  );
+  const names = policies.flatMap(({ rules }) => rules.flatMap(({ ports }) => ports.flatMap(({ http }) => http ?? [])));
+  expect(names.map(({ ref }) => ref.rule)).toEqual(['specs[0].egress[0].toPorts[1].rules.http[0]']);
+});
+
+test.each([
+  ['{ http: [{}] }', [{}]],
+  ['{ http: [{ method: "", path: "", host: "" }] }', [{}]],
+  ['{ http: [{ method: }] }', [{}]],
+  ['{ http: [] }', undefined],
+  ['{ http: }', undefined],
+  ['{}', undefined],
+  ['', undefined],
+])('rules %s admit the requests %j (undefined: a plain rule)', (rules, expected) => {
+  const [rule] = only(withHttp(rules)).rules;
+  expect(rule?.ports.map(({ http }) => http?.map(({ match }) => match))).toEqual([expected]);
+});
+
+test.each([
+  ['{ port: "0", protocol: TCP }', 'port'],
+  ['{ port: 80, protocol: UDP }', 'protocol'],
+  ['{ port: 80, protocol: ANY }', 'protocol'],
+  ['{ port: 80 }', 'protocol'],
+])('HTTP rules for %s are refused, an empty list of them too', (port, field) => {
+  const path = `FIELD_INVALID spec.ingress[0].toPorts[0].ports[0].${field}`;
+  for (const http of ['[{}]', '[]']) expect(faults(withHttp(`{ http: ${http} }`, port))).toEqual([path]);
+  for (const rules of ['{}', '{ http: }']) expect(faults(withHttp(rules, port))).toEqual([]);
+});
+
+test.each([
+  ['[]', ''],
+  ['{ http: {} }', '.http'],
+  ['{ http: [GET] }', '.http[0]'],
+  ['{ http: [{}, { method: 5 }] }', '.http[1].method'],
+  ['{ http: [{ path: "(" }] }', '.http[0].path'],
+  ['{ http: [{ path: "(?=/a)" }] }', '.http[0].path'],
+  ["{ http: [{ host: '\\x{263a}' }] }", '.http[0].host'],
+])('rules %s have a wrong value', (rules, path) => {
+  expect(faults(withHttp(rules))).toEqual([`FIELD_INVALID spec.ingress[0].toPorts[0].rules${path}`]);
+});
+
+test("a pattern that RE2 cannot read is refused with RE2's own words", () => {
+  expect(withHttp('{ http: [{ path: "/a(" }] }').issues[0]?.message).toBe(
+    'spec.ingress[0].toPorts[0].rules.http[0].path: "/a(" is not a regular expression of RE2: missing closing ): `/a(`',
+  );
+});
+
+test.each([
+  ['{ htp: [] }', 'spec.ingress[0].toPorts[0].rules.htp: unknown field, did you mean http?'],
+  ['{ http: [{ methd: GET }] }', 'spec.ingress[0].toPorts[0].rules.http[0].methd: unknown field, did you mean method?'],
+])('rules %s are unknown', (rules, message) => {
+  expect(withHttp(rules).issues.map((issue) => issue.message)).toEqual([message]);
+});
+
 /** Everything that Cilium has and we lack, where it stands. */
 const LATER: readonly (readonly [string, string])[] = [
   ['ingressDeny: [{}]', 'spec.ingressDeny'],
@@ -195,7 +274,21 @@ const LATER: readonly (readonly [string, string])[] = [
     'icmps',
     'authentication',
   ].map((field) => [`egress: [{ ${field}: [] }]`, `spec.egress[0].${field}`] as const),
-  ...['terminatingTLS', 'originatingTLS', 'serverNames', 'listener', 'rules'].map(
+  ...['dns', 'kafka', 'l7proto', 'l7'].map(
+    (field) =>
+      [
+        `egress: [{ toPorts: [{ ports: [{ port: 1 }], rules: { ${field}: [] } }] }]`,
+        `spec.egress[0].toPorts[0].rules.${field}`,
+      ] as const,
+  ),
+  ...['headers', 'headerMatches'].map(
+    (field) =>
+      [
+        `ingress: [{ toPorts: [{ ports: [{ port: 1, protocol: TCP }], rules: { http: [{ ${field}: [] }] } }] }]`,
+        `spec.ingress[0].toPorts[0].rules.http[0].${field}`,
+      ] as const,
+  ),
+  ...['terminatingTLS', 'originatingTLS', 'serverNames', 'listener'].map(
     (field) =>
       [
         `egress: [{ toPorts: [{ ports: [{ port: 1 }], ${field}: {} }] }]`,

@@ -13,20 +13,11 @@ import {
   selectorKey,
   sourceOf,
 } from '../model/labels.ts';
-import {
-  type Direction,
-  type Entity,
-  type Peers,
-  type Policy,
-  type PolicyRef,
-  type PortMatch,
-  PROTOCOLS,
-  type Rule,
-  type Selector,
-} from '../model/policy.ts';
+import type { Direction, Entity, Peers, Policy, PolicyRef, Rule, RuleRef, Selector } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
 import { formatPath, isRecord, issue, type Manifest, nameProblems, type Path } from './document.ts';
-import { type Place, wrongFields } from './policy-fields.ts';
+import { type Place, refuseFields } from './policy-fields.ts';
+import { readPorts } from './port-rules.ts';
 
 export const CILIUM_POLICY = { apiVersion: 'cilium.io/v2', kind: 'CiliumNetworkPolicy' } as const;
 
@@ -44,9 +35,6 @@ const LATER_ENTITIES = [
   'unmanaged',
   'none',
 ];
-const LATER_PROTOCOLS = ['SCTP', 'ICMP', 'ICMPV6', 'VRRP', 'IGMP', 'GRE', 'IPIP', 'IPV6', 'ESP', 'AH'];
-/** Cilium's own bound. */
-const MAX_PORTS = 40;
 
 export interface ParsedPolicy {
   readonly ref: PolicyRef;
@@ -109,7 +97,7 @@ class PolicyParser {
   }
 
   #fields(value: Record<string, unknown>, place: Place, path: Path): void {
-    for (const { field, code, message } of wrongFields(value, place)) this.#refuse(code, [...path, field], message);
+    refuseFields(value, place, path, (...problem) => this.#refuse(...problem));
   }
 
   #list(value: unknown, path: Path): readonly unknown[] {
@@ -220,12 +208,21 @@ class PolicyParser {
     }
     this.#fields(value, direction, path);
     const peers = this.#peers(value, direction, path);
-    const ports = this.#ports(value['toPorts'], [...path, 'toPorts']);
+    // `rule` is the path below `spec`; below `specs` it keeps the index.
+    const rulePath = specPath.length === 1 ? path.slice(1) : path;
+    const ports = readPorts(
+      value['toPorts'],
+      [...path, 'toPorts'],
+      (below) => this.#ruleRef([...rulePath, 'toPorts', ...below]),
+      (...problem) => this.#refuse(...problem),
+    );
     // `- {}` switches default deny on and allows nothing; so does a rule whose only field is an empty list of ports.
     if (peers?.kind === 'any' && ports?.length === 0) return [];
-    // `rule` is the path below `spec`; below `specs` it keeps the index.
-    const rule = formatPath(specPath.length === 1 ? path.slice(1) : path);
-    return peers && ports ? [{ ref: { ...this.#ref, rule }, direction, peers, ports }] : [];
+    return peers && ports ? [{ ref: this.#ruleRef(rulePath), direction, peers, ports }] : [];
+  }
+
+  #ruleRef(path: Path): RuleRef {
+    return { ...this.#ref, rule: formatPath(path) };
   }
 
   #peers(rule: Record<string, unknown>, direction: Direction, path: Path): Peers | undefined {
@@ -265,72 +262,5 @@ class PolicyParser {
       this.#refuse('FIELD_NOT_SUPPORTED', path, `entity ${value} is not supported`);
     else this.#refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not an entity (${ENTITIES.join(', ')})`);
     return undefined;
-  }
-
-  /** undefined when a port rule cannot be read; empty: every port. */
-  #ports(value: unknown, path: Path): PortMatch[] | undefined {
-    if (value === undefined || value === null) return [];
-    const before = this.#issues.length;
-    const matches: PortMatch[] = [];
-    for (const [i, rule] of this.#list(value, path).entries()) {
-      const at = [...path, i];
-      if (!isRecord(rule)) {
-        this.#refuse('FIELD_INVALID', at, 'must be a mapping');
-        continue;
-      }
-      this.#fields(rule, 'portRule', at);
-      const ports = rule['ports'] ?? undefined;
-      if (ports === undefined || (Array.isArray(ports) && ports.length === 0)) {
-        this.#refuse('FIELD_REQUIRED', [...at, 'ports'], 'at least one port is required');
-        continue;
-      }
-      const list = this.#list(ports, [...at, 'ports']);
-      if (list.length > MAX_PORTS) this.#refuse('FIELD_INVALID', [...at, 'ports'], `at most ${MAX_PORTS} ports`);
-      for (const [j, port] of list.entries()) matches.push(...this.#port(port, [...at, 'ports', j]));
-    }
-    return this.#issues.length === before ? matches : undefined;
-  }
-
-  #port(value: unknown, path: Path): PortMatch[] {
-    if (!isRecord(value)) {
-      this.#refuse('FIELD_INVALID', path, 'must be a mapping');
-      return [];
-    }
-    this.#fields(value, 'port', path);
-    const port = this.#portNumber(value['port'], [...path, 'port']);
-    const protocols = this.#protocols(value['protocol'], [...path, 'protocol']);
-    return port === undefined ? [] : protocols.map((protocol) => ({ protocol, port }));
-  }
-
-  #portNumber(value: unknown, path: Path): number | undefined {
-    if (value === undefined || value === null || value === '') {
-      this.#refuse('FIELD_REQUIRED', path, 'a port must be specified ("0" is every port)');
-      return undefined;
-    }
-    const text = String(value);
-    if ((typeof value === 'string' || typeof value === 'number') && /^\d+$/.test(text)) {
-      if (Number(text) <= 65535) return Number(text);
-    } else if (typeof value === 'string' && /^[a-zA-Z0-9-]{1,15}$/.test(value) && /[a-zA-Z]/.test(value)) {
-      this.#refuse('FIELD_NOT_SUPPORTED', path, `named port ${JSON.stringify(value)} is not supported`);
-      return undefined;
-    }
-    this.#refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a port (0 to 65535)`);
-    return undefined;
-  }
-
-  /** ANY and an empty protocol are TCP, UDP and SCTP, as Cilium has it. */
-  #protocols(value: unknown, path: Path): readonly number[] {
-    const text = value === undefined || value === null || value === '' ? 'ANY' : value;
-    if (typeof text === 'string') {
-      const name = text.toUpperCase();
-      if (name === 'ANY') return [PROTOCOLS.TCP, PROTOCOLS.UDP, PROTOCOLS.SCTP];
-      if (name === 'TCP' || name === 'UDP') return [PROTOCOLS[name]];
-      if (LATER_PROTOCOLS.includes(name)) {
-        this.#refuse('FIELD_NOT_SUPPORTED', path, `protocol ${text} is not supported`);
-        return [];
-      }
-    }
-    this.#refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a protocol (TCP, UDP, ANY)`);
-    return [];
   }
 }

@@ -1,4 +1,6 @@
 /** Which fields a CiliumNetworkPolicy may have, and which of them are Cilium's and not ours yet. */
+import type { ErrorCode } from '../model/error.ts';
+import type { Path } from './document.ts';
 
 /** By place: what we read, and what exists in Cilium (its CRD, cilium.io/v2) and is refused as not supported. */
 export const FIELDS = {
@@ -26,7 +28,9 @@ export const FIELDS = {
       'authentication',
     ],
   },
-  portRule: { known: ['ports'], later: ['terminatingTLS', 'originatingTLS', 'serverNames', 'listener', 'rules'] },
+  portRule: { known: ['ports', 'rules'], later: ['terminatingTLS', 'originatingTLS', 'serverNames', 'listener'] },
+  rules: { known: ['http'], later: ['dns', 'kafka', 'l7proto', 'l7'] },
+  http: { known: ['method', 'path', 'host'], later: ['headers', 'headerMatches'] },
   port: { known: ['port', 'protocol'], later: ['endPort'] },
 } as const satisfies Record<string, { known: readonly string[]; later: readonly string[] }>;
 
@@ -49,6 +53,13 @@ export function wrongFields(value: Record<string, unknown>, place: Place): Wrong
         ? { field, code: 'FIELD_NOT_SUPPORTED', message: 'not supported' }
         : { field, code: 'FIELD_UNKNOWN', message: `unknown field${suggestion(field, [...known, ...later])}` },
     );
+}
+
+/** Notes something wrong at a path. */
+export type Refuse = (code: ErrorCode, path: Path, message: string) => void;
+
+export function refuseFields(value: Record<string, unknown>, place: Place, path: Path, refuse: Refuse): void {
+  for (const { field, code, message } of wrongFields(value, place)) refuse(code, [...path, field], message);
 }
 
 /** ", did you mean …" for the nearest field, when a letter in three at most is wrong. */

@@ -4,7 +4,6 @@ import { SidestepError } from '../model/error.ts';
 import type { Chunk, KernelLink, KernelMap, KernelObject, KernelProgram, TestRunResult } from './kernel.ts';
 import { type Doing, KernelCause, kernelError } from './kernel-error.ts';
 
-
 /** Gives what the addon throws its code. */
 export function call<T>(doing: Doing, action: () => T): T {
   try {

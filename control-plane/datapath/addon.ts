@@ -25,6 +25,7 @@ import type { Family, PolicyRule, TableRoute } from './kernel-network.ts';
 import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
+
 /** Beside the bundle, in the folder above its chunks, or in a checkout's native folder; SIDESTEP_ADDON overrides. */
 function findAddon(): string {
   const here = import.meta.dirname;

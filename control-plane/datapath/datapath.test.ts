@@ -72,6 +72,7 @@ function table(key: string, identities: readonly number[]): PolicyTable {
       verdict: 'allow',
       precedence: 1,
       rule: 100 + identity,
+      ruleset: 0,
     }),
   );
   return { key, direction: key.endsWith('-in') ? 'ingress' : 'egress', enforcing: true, defaultRule: 16, entries };
@@ -85,6 +86,7 @@ function snapshot(workloads: readonly WorkloadSpec[], tables: readonly PolicyTab
     addresses: [],
     prefixes: [],
     tables: new Map(tables.map((each) => [each.key, each])),
+    rulesets: new Map(),
     identities: new Map(),
     origins: new Map(),
     policies: [],

@@ -7,6 +7,7 @@ import { MAPS, type MapName } from '../generated/bpf.ts';
 import { SidestepError } from '../model/error.ts';
 import type {
   AttachPoint,
+  CgroupHook,
   Chunk,
   Closeable,
   Kernel,
@@ -20,9 +21,9 @@ import type {
   NetworkInterface,
   TestRunResult,
 } from './kernel.ts';
+import { type Journal, MemoryHost } from './memory-host.ts';
 
-/** One write, e.g. `endpoints set 0a000000`, `link 7 egress attach`. */
-export type Journal = string[];
+export type { Journal };
 
 /** Kinds whose keys are 0 to maxEntries - 1 and always there. */
 const ARRAYS: readonly MapName[] = ['policy_tables', 'counters', 'statistics', 'scratch'];
@@ -127,23 +128,35 @@ class MemoryProgram implements KernelProgram {
   close(): void {}
 }
 
+/** Where a link is: an interface's hook, a cgroup's, a namespace. */
+interface Place {
+  /** As the journal has it. */
+  readonly name: string;
+  readonly point?: AttachPoint;
+  readonly ifindex: () => number;
+  readonly target: () => bigint;
+}
+
 class MemoryLink implements KernelLink {
   readonly id: number;
-  readonly point: AttachPoint;
+  readonly place: Place;
   readonly #kernel: MemoryKernel;
-  #ifindex: number;
   #program: KernelProgram;
 
-  constructor(kernel: MemoryKernel, id: number, ifindex: number, point: AttachPoint, program: KernelProgram) {
+  constructor(kernel: MemoryKernel, id: number, place: Place, program: KernelProgram) {
     this.#kernel = kernel;
     this.id = id;
-    this.point = point;
-    this.#ifindex = ifindex;
+    this.place = place;
     this.#program = program;
+    kernel.links.add(this);
+    kernel.journal.push(`link ${place.name} attach`);
   }
 
   get ifindex(): number {
-    return this.#kernel.exists(this.#ifindex) ? this.#ifindex : 0;
+    return this.place.ifindex();
+  }
+  get target(): bigint {
+    return this.place.target();
   }
   get programId(): number {
     return this.#program.id;
@@ -156,25 +169,25 @@ class MemoryLink implements KernelLink {
 
   update(program: KernelProgram): void {
     this.#program = program;
-    this.#kernel.journal.push(`link ${this.#ifindex} ${this.point} update`);
+    this.#kernel.journal.push(`link ${this.place.name} update`);
   }
 
   detach(): void {
     this.#kernel.links.delete(this);
-    this.#kernel.journal.push(`link ${this.#ifindex} ${this.point} detach`);
+    this.#kernel.journal.push(`link ${this.place.name} detach`);
   }
 
   close(): void {}
 }
 
-export class MemoryKernel implements Kernel {
-  readonly journal: Journal = [];
+export class MemoryKernel extends MemoryHost implements Kernel {
   readonly links = new Set<MemoryLink>();
   readonly pinned = new Map<string, MemoryLink>();
   /** Interfaces of the node; of a namespace by its path. */
   own: NetworkInterface[] = [];
   readonly inside = new Map<string, NetworkInterface[]>();
   readonly #filters = new Map<string, number>();
+  readonly #targets = new Map<string, bigint>();
   #maps = new Map<MapName, MemoryMap>();
   #nextId = 1;
 
@@ -224,14 +237,29 @@ export class MemoryKernel implements Kernel {
   }
 
   attachTcx(program: KernelProgram, ifindex: number, point: AttachPoint): KernelLink {
-    const link = new MemoryLink(this, this.#nextId++, ifindex, point, program);
-    this.links.add(link);
-    this.journal.push(`link ${ifindex} ${point} attach`);
-    return link;
+    const now = (): number => (this.exists(ifindex) ? ifindex : 0);
+    const place = { name: `${ifindex} ${point}`, point, ifindex: now, target: () => BigInt(now()) };
+    return new MemoryLink(this, this.#nextId++, place, program);
+  }
+
+  attachCgroup(program: KernelProgram, path: string, hook: CgroupHook): KernelLink {
+    return this.#attachTo(program, `${path} ${hook}`, path);
+  }
+
+  attachSkLookup(program: KernelProgram, netns?: string): KernelLink {
+    return this.#attachTo(program, `${netns ?? 'own'} sk_lookup`, netns ?? 'own');
+  }
+
+  /** A cgroup or namespace, which stays the same one as long as its path does. */
+  #attachTo(program: KernelProgram, name: string, path: string): KernelLink {
+    const target = this.#targets.get(path) ?? BigInt(this.#targets.size + 1);
+    this.#targets.set(path, target);
+    return new MemoryLink(this, this.#nextId++, { name, ifindex: () => 0, target: () => target }, program);
   }
 
   tcxPrograms(ifindex: number, point: AttachPoint): readonly number[] {
-    return [...this.links].filter((l) => l.ifindex === ifindex && l.point === point).map((l) => l.programId);
+    const here = [...this.links].filter((link) => link.ifindex === ifindex && link.place.point === point);
+    return here.map((link) => link.programId);
   }
 
   attachClsact(program: KernelProgram, ifindex: number, point: AttachPoint): void {
@@ -287,6 +315,9 @@ export class MemoryKernel implements Kernel {
       lpmTrie: true,
       lruHash: true,
       coarseClock: true,
+      skLookup: true,
+      cgroupSockopt: true,
+      socketDestroy: true,
       btf: true,
       bpffs: true,
       cgroup2: undefined,

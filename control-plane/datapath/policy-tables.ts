@@ -194,6 +194,15 @@ export class PolicyTables {
   }
 }
 
+/** The highest ruleset id that the kernel's tables hold: ids at or below it may still be in flows. */
+export function highestRuleset(object: { map(name: string): KernelMap }): number {
+  const { values, count } = object.map('policy').dump();
+  const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
+  let highest = 0;
+  for (let i = 0; i < count; i++) highest = Math.max(highest, readPolicyEntry(view, i * POLICY_ENTRY_SIZE).ruleset);
+  return highest;
+}
+
 /** The highest rule id that the kernel's tables hold: ids at or below it may still be in flows. */
 export function highestRule(object: { map(name: string): KernelMap }): number {
   let highest = 0;

@@ -11,32 +11,32 @@ const ROOT = '/proc/sys';
 interface Setting {
   /** Below /proc/sys. */
   readonly path: string;
-  readonly value: string;
-  /** Whether what is there already does. */
-  readonly suffices?: (current: string) => boolean;
+  /** What it must be, given what it is. */
+  readonly wanted: (current: string) => string;
 }
 
 const SETTINGS: readonly Setting[] = [
   // Early demux finds Envoy's transparent sockets for packets addressed to a pod, and forwarding drops packets with a socket.
-  { path: 'net/ipv4/tcp_early_demux', value: '0' },
+  { path: 'net/ipv4/tcp_early_demux', wanted: () => '0' },
   // A mark on a packet must not become the mark of the connection: answers would be steered, too.
-  { path: 'net/ipv4/tcp_fwmark_accept', value: '0' },
+  { path: 'net/ipv4/tcp_fwmark_accept', wanted: () => '0' },
   // What is steered arrives at lo with addresses that may be this node's own.
-  { path: 'net/ipv4/conf/lo/accept_local', value: '1' },
+  { path: 'net/ipv4/conf/lo/accept_local', wanted: () => '1' },
   // The larger of `all` and the device counts; strict (1) would drop every steered packet.
-  { path: 'net/ipv4/conf/lo/rp_filter', value: '2', suffices: (current) => current === '2' },
+  { path: 'net/ipv4/conf/lo/rp_filter', wanted: () => '2' },
+  // Envoy's own range of source ports must lie inside the namespace's, or the kernel ignores it without a word.
+  { path: 'net/ipv4/ip_local_port_range', wanted: (current) => `${current.split(/\s+/)[0] ?? '32768'}\t65535` },
 ];
 
 /** Makes every setting what steering needs. @returns paths that had to be written. @throws KERNEL_CALL_FAILED */
 export function assertSysctls(recordFile: string): string[] {
-  const wrong = SETTINGS.filter(({ path, value, suffices }) => {
-    const current = read(path);
-    return suffices ? !suffices(current) : current !== value;
-  });
+  const wrong = SETTINGS.map(({ path, wanted }) => ({ path, current: read(path), value: wanted(read(path)) })).filter(
+    ({ current, value }) => current !== value,
+  );
   if (wrong.length === 0) return [];
   remember(
     recordFile,
-    wrong.map(({ path }) => [path, read(path)] as const),
+    wrong.map(({ path, current }) => [path, current] as const),
   );
   for (const { path, value } of wrong) write(path, value);
   return wrong.map(({ path }) => path);

@@ -79,6 +79,37 @@ test('numbers survive a restart, and none is used again for something else', () 
   expect(after.origins.get(17)).toEqual(closed);
 });
 
+test('ruleset ids survive a restart, and what was given before is not given again', () => {
+  const before = new Numbers(path);
+  const ids = [before.ruleset('point a'), before.ruleset('point b')];
+  expect(ids).toEqual([16, 17]);
+  before.save();
+  const after = new Numbers(path);
+  expect(after.problem).toBeUndefined();
+  expect(after.ruleset('point c')).toBe(18);
+  expect([after.ruleset('point a'), after.ruleset('point b')]).toEqual(ids);
+});
+
+test('a file from before there were rulesets is read', () => {
+  const before = new Numbers(path);
+  before.rule(closed);
+  before.save();
+  const { rulesets, nextRuleset, ...old } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  expect([rulesets, nextRuleset]).toEqual([[], 16]);
+  writeFileSync(path, JSON.stringify(old));
+  const after = new Numbers(path);
+  expect(after.problem).toBeUndefined();
+  expect([after.rule(closed), after.ruleset('point a')]).toEqual([16, 16]);
+});
+
+test('ruleset ids below the floor are not given out where nothing is stored', () => {
+  expect(new Numbers(undefined, 0, 500).ruleset('point a')).toBe(500);
+  const before = new Numbers(path, 0, 20);
+  before.ruleset('point a');
+  before.save();
+  expect(new Numbers(path, 0, 500).ruleset('point b')).toBe(21);
+});
+
 test('what was not saved is not on disk, and saving nothing new writes nothing', () => {
   const numbers = new Numbers(path);
   numbers.identity(['k8s:app=web']);
@@ -93,6 +124,7 @@ test.each([
   ['half a file', (text: string) => text.slice(0, -5)],
   ['another version', (text: string) => text.replace('"version":1', '"version":2')],
   ['a number that stands twice', (text: string) => text.replace('[17,', '[16,')],
+  ['a ruleset id out of range', (text: string) => text.replace('"nextRuleset":16', '"nextRuleset":65536')],
   ['a number that is none', (text: string) => text.replace('[17,', '["17",')],
   ['an empty file', () => ''],
 ])('%s is set aside, named, and everything numbered anew above the floor', (_, damage) => {

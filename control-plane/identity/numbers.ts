@@ -1,10 +1,11 @@
 /**
- * Numbers that stand for texts: identities for label sets, rule ids for origins. They survive restarts, because flows
- * in the kernel carry them: the file is written before anybody sees a new number.
+ * Numbers that stand for texts: identities for label sets, rule ids for origins, ruleset ids for decision points. They
+ * survive restarts, because flows in the kernel carry them: the file is written before anybody sees a new number.
  */
 import { SidestepError } from '../model/error.ts';
 import { formatPolicyRef, formatRuleRef, type Origin } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
+import { RulesetIds } from './ruleset-ids.ts';
 import { moveAside, readNumbers, type StoredNumbers, writeNumbers } from './store.ts';
 
 /** Cilium's range of allocated identities. */
@@ -29,6 +30,7 @@ export class Numbers {
   readonly #owners = new Map<number, string>();
   readonly #rules = new Map<string, number>();
   readonly #origins = new Map<number, Origin>(RESERVED_ORIGINS);
+  readonly #rulesets = new RulesetIds();
   #nextRule = FIRST_RULE;
   #dirty = false;
   #problem: Issue | undefined;
@@ -36,12 +38,14 @@ export class Numbers {
   /**
    * @param path where they are kept; undefined: nowhere (offline commands, tests)
    * @param ruleFloor rule ids below it may still be in the kernel and are not given out
+   * @param rulesetFloor ruleset ids below it may still be in the kernel; where nothing is stored, counting begins here
    * @throws STATE_UNUSABLE when a file that cannot be used cannot be moved aside either
    */
-  constructor(path: string | undefined, ruleFloor = 0) {
+  constructor(path: string | undefined, ruleFloor = 0, rulesetFloor = 0) {
     this.#path = path;
     if (path !== undefined) this.#load(path);
     this.#nextRule = Math.max(this.#nextRule, ruleFloor);
+    this.#rulesets.beginAt(rulesetFloor);
   }
 
   get origins(): ReadonlyMap<number, Origin> {
@@ -83,6 +87,19 @@ export class Numbers {
   }
 
   /**
+   * The number of a decision point of HTTP rules; given to another only when all others have been given.
+   * @throws MAP_FULL when every number is taken
+   */
+  ruleset(key: string): number {
+    return this.#rulesets.of(key);
+  }
+
+  /** Gives ruleset ids back that are not in use, once most are taken. */
+  releaseRulesets(inUse: { has(id: number): boolean }): void {
+    this.#rulesets.release(inUse);
+  }
+
+  /**
    * Gives identities back that are not in use, once most are taken. Not sooner: flows of pods that have just gone
    * still carry theirs.
    */
@@ -98,15 +115,18 @@ export class Numbers {
 
   /** Writes what is new to disk. Call before a new number leaves the process. @throws STATE_UNUSABLE */
   save(): void {
-    if (!this.#dirty || this.#path === undefined) return;
+    if (!(this.#dirty || this.#rulesets.dirty) || this.#path === undefined) return;
     const rules = [...this.#origins].filter(([number]) => number >= FIRST_RULE);
-    writeNumbers(this.#path, { identities: [...this.#owners], rules });
+    const { rulesets, nextRuleset } = this.#rulesets.stored();
+    writeNumbers(this.#path, { identities: [...this.#owners], rules, rulesets, nextRuleset });
     this.#dirty = false;
+    this.#rulesets.saved();
   }
 
   #load(path: string): void {
     try {
-      this.#take(readNumbers(path) ?? { identities: [], rules: [] });
+      const stored = readNumbers(path);
+      if (stored) this.#take(stored);
     } catch (error) {
       if (!(error instanceof SidestepError)) throw error;
       const { code, message, hint } = error;
@@ -122,7 +142,8 @@ export class Numbers {
     }
   }
 
-  #take({ identities, rules }: StoredNumbers): void {
+  #take({ identities, rules, rulesets, nextRuleset }: StoredNumbers): void {
+    this.#rulesets.take(rulesets, nextRuleset);
     for (const [number, labels] of identities) {
       this.#identities.set(labels, number);
       this.#owners.set(number, labels);

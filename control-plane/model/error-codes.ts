@@ -81,6 +81,27 @@ export const ERRORS = {
     text: 'The agent was started and did not become ready.',
     hint: 'The end of its log is in the message.',
   },
+  // Envoy
+  ENVOY_MISSING: {
+    text: 'There is no Envoy that can be run.',
+    hint: 'Run `make deps`, or name one with --envoy-binary; new connections under HTTP rules are refused meanwhile.',
+  },
+  ENVOY_VERSION: {
+    text: 'Envoy is of another version than is wanted.',
+    hint: 'Install the version named, or ask for this one with --envoy-version (1.40 is the oldest that works).',
+  },
+  ENVOY_MODULE_MISSING: {
+    text: 'The module that tells Envoy whose connection it has is not there.',
+    hint: 'Run `make deps`; Envoy runs as an unprivileged user, who must be able to read the file.',
+  },
+  ENVOY_MODULE_MISMATCH: {
+    text: 'The identity module does not fit this Envoy.',
+    hint: 'Build it again with `make deps`, for the Envoy that is installed.',
+  },
+  ENVOY_FAILED: {
+    text: 'Envoy ended, does not answer, or could not be started.',
+    hint: 'It is tried again by itself; the end of its log is in `sidestep envoy status`.',
+  },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
   NOT_FOUND: { text: 'There is no such object.', hint: 'List what there is first.' },

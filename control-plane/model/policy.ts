@@ -32,10 +32,25 @@ export type Peers =
 /** IP protocol numbers that a port rule can name. */
 export const PROTOCOLS = { ICMP: 1, TCP: 6, UDP: 17, ICMPv6: 58, SCTP: 132 } as const;
 
+/** RE2 texts that must match in full; absent: anything. */
+export interface HttpMatch {
+  readonly method?: string;
+  readonly path?: string;
+  readonly host?: string;
+}
+
+/** One HTTP rule of a port; `ref.rule` e.g. ingress[0].toPorts[0].rules.http[1]. */
+export interface HttpRule {
+  readonly ref: RuleRef;
+  readonly match: HttpMatch;
+}
+
 /** `port` 0: every port of the protocol. Protocol ANY is written out by the parser: TCP, UDP and SCTP (Cilium). */
 export interface PortMatch {
   readonly protocol: number;
   readonly port: number;
+  /** What requests it admits; never empty. Absent: everything, a plain rule. Only TCP with a port that is not 0. */
+  readonly http?: readonly HttpRule[];
 }
 
 export interface Rule {
@@ -72,6 +87,11 @@ export interface IdentityLabels {
 /** Whether a policy has a say in a direction for the endpoints it selects. */
 export function concerns(policy: Policy, direction: Direction): boolean {
   return policy.defaultDeny[direction] || policy.rules.some((rule) => rule.direction === direction);
+}
+
+/** Whether any of them looks into requests. */
+export function hasHttp(rules: readonly Rule[]): boolean {
+  return rules.some(({ ports }) => ports.some(({ http }) => http !== undefined));
 }
 
 export function formatPolicyRef(ref: PolicyRef): string {

@@ -2,7 +2,7 @@
  * What the kernel must hold: the compiler's whole output. Immutable; a change makes a new one with a higher revision.
  * Station order: sources -> api -> policy/identity -> Snapshot -> datapath.
  */
-import type { Direction, Origin, PolicyRef } from './policy.ts';
+import type { Direction, HttpMatch, Origin, PolicyRef, RuleRef } from './policy.ts';
 
 /** A local pod, before its interface is known. */
 export interface WorkloadSpec {
@@ -48,11 +48,14 @@ export interface TableEntry {
   readonly port: number;
   /** Bits of {protocol, pad, port} that count: 0 (all), 16 (protocol), 32 (one port). */
   readonly prefix: number;
-  readonly verdict: 'allow' | 'deny';
+  /** redirect: through this node's Envoy, which holds each request against the ruleset. */
+  readonly verdict: 'allow' | 'deny' | 'redirect';
   /** Higher wins between an identity's own entry and the entry for every identity. */
   readonly precedence: number;
   /** Rule id, see Snapshot.origins. */
   readonly rule: number;
+  /** Of a redirect, see Snapshot.rulesets; otherwise 0. */
+  readonly ruleset: number;
 }
 
 /** One distinct policy in one direction, shared by every endpoint with the same policy-relevant labels. */
@@ -65,6 +68,23 @@ export interface PolicyTable {
   /** Rule id of what refuses when nothing matches. */
   readonly defaultRule: number;
   readonly entries: readonly TableEntry[];
+}
+
+export interface RulesetRule {
+  readonly ref: RuleRef;
+  /** Undefined: a plain rule that admits every request. */
+  readonly match: HttpMatch | undefined;
+}
+
+/** What Envoy holds requests against: the content of one decision point. */
+export interface Ruleset {
+  /** Of the decision point: an edit of its content keeps it, so that connections that are open obey the edit. */
+  readonly id: number;
+  readonly direction: Direction;
+  /** The decision point: table, port, and the rules that meet there. */
+  readonly key: string;
+  /** A request that any of them admits passes; sorted. */
+  readonly rules: readonly RulesetRule[];
 }
 
 export interface IdentityInfo {
@@ -107,6 +127,8 @@ export interface Snapshot {
   readonly identities: ReadonlyMap<number, IdentityInfo>;
   /** Rule id -> what it stands for. Ids of earlier revisions stay for flows still in flight. */
   readonly origins: ReadonlyMap<number, Origin>;
+  /** By id; what the tables' redirects point to. */
+  readonly rulesets: ReadonlyMap<number, Ruleset>;
   readonly policies: readonly PolicySummary[];
   readonly issues: readonly Issue[];
 }

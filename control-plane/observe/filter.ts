@@ -84,16 +84,20 @@ function testOf(option: FilterOption, value: string): Test {
       return (flow) => flow.verdict === wanted;
     }
     case 'protocol': {
-      const wanted = oneOf(option, value.toLowerCase(), ['tcp', 'udp', 'sctp', 'icmp', 'icmpv4', 'icmpv6']);
+      const wanted = oneOf(option, value.toLowerCase(), ['tcp', 'udp', 'sctp', 'icmp', 'icmpv4', 'icmpv6', 'http']);
+      if (wanted === 'http') return (flow) => flow.l7 !== undefined;
       return (flow) =>
         Object.keys(flow.l4 ?? {}).some(
           (name) => name.toLowerCase() === wanted || (wanted === 'icmp' && name.startsWith('ICMP')),
         );
     }
     case 'type': {
-      const wanted = { drop: EVENT_TYPE.DROP, trace: EVENT_TYPE.TRACE, 'policy-verdict': EVENT_TYPE.POLICY_VERDICT }[
-        oneOf(option, value, ['drop', 'trace', 'policy-verdict'])
-      ];
+      const wanted = {
+        drop: EVENT_TYPE.DROP,
+        trace: EVENT_TYPE.TRACE,
+        'policy-verdict': EVENT_TYPE.POLICY_VERDICT,
+        l7: EVENT_TYPE.L7,
+      }[oneOf(option, value, ['drop', 'trace', 'policy-verdict', 'l7'])];
       return (flow) => flow.event_type.type === wanted;
     }
     case 'drop-reason-desc': {

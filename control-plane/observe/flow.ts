@@ -32,17 +32,30 @@ export type Layer4 =
   | { readonly ICMPv4: { readonly type: number; readonly code: number } }
   | { readonly ICMPv6: { readonly type: number; readonly code: number } };
 
+export interface Layer7 {
+  readonly type: 'REQUEST' | 'RESPONSE';
+  /** Nanoseconds, of a response. */
+  readonly latency_ns?: string;
+  readonly http: {
+    readonly code?: number;
+    readonly method: string;
+    readonly url: string;
+    readonly protocol: string;
+  };
+}
+
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
-  readonly verdict: 'FORWARDED' | 'DROPPED' | 'AUDIT';
+  readonly verdict: 'FORWARDED' | 'DROPPED' | 'AUDIT' | 'REDIRECTED';
   readonly drop_reason?: number;
   readonly drop_reason_desc?: DropReason;
   readonly IP: { readonly source: string; readonly destination: string; readonly ipVersion: 'IPv4' | 'IPv6' };
   readonly l4?: Layer4;
   readonly source: FlowEndpoint;
   readonly destination: FlowEndpoint;
-  readonly Type: 'L3_L4';
+  readonly l7?: Layer7;
+  readonly Type: 'L3_L4' | 'L7';
   readonly node_name: string;
   readonly event_type: { readonly type: number; readonly sub_type?: number };
   readonly traffic_direction: 'INGRESS' | 'EGRESS';
@@ -70,6 +83,6 @@ export type FlowResponse =
   | { readonly lost_events: LostEvents; readonly node_name: string; readonly time: string };
 
 /** Hubble's event types (monitor API). */
-export const EVENT_TYPE = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5 } as const;
+export const EVENT_TYPE = { DROP: 1, TRACE: 4, POLICY_VERDICT: 5, L7: 129 } as const;
 export const TRACE_TO_ENDPOINT = 0;
 export const TRACE_TO_STACK = 3;

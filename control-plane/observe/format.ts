@@ -146,7 +146,7 @@ export class FlowPrinter {
   #verdict(flow: Flow): string {
     const policy = flow.event_type.type === EVENT_TYPE.POLICY_VERDICT;
     const word = policy
-      ? ({ FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED' }[flow.verdict] ?? flow.verdict)
+      ? ({ FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED', REDIRECTED: 'REDIRECTED' }[flow.verdict] ?? flow.verdict)
       : flow.verdict;
     const painted = this.#paint(
       flow.verdict === 'FORWARDED' ? 'green' : flow.verdict === 'DROPPED' ? 'red' : 'yellow',
@@ -174,6 +174,8 @@ export function typeText(flow: Flow): string {
       // A recording may be from a version with more reasons.
       return reason === undefined ? 'dropped' : reason in DROP_REASONS ? DROP_REASONS[reason].text : reason;
     }
+    case EVENT_TYPE.L7:
+      return flow.l7?.type === 'RESPONSE' ? 'http-response' : 'http-request';
     case EVENT_TYPE.POLICY_VERDICT:
       return `policy-verdict:${MATCH_NAMES[flow.policy_match_type ?? 0] ?? 'none'} ${flow.traffic_direction}`;
     default:

@@ -68,6 +68,7 @@ export const RESOLVER: Resolver = {
   pod: (address) =>
     PODS.find(({ addresses }) => addresses.some((each) => Buffer.compare(parseAddress(each), address) === 0)),
   origin: (rule) => ORIGINS.get(rule),
+  ruleset: () => undefined,
   endpoint: (ifindex) =>
     PODS.some((pod) => pod.ifindex === ifindex) ? { id: ifindex + 100, interface: `veth${ifindex}` } : undefined,
 };

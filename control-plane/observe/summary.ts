@@ -36,12 +36,11 @@ export function layer4Text(l4: Layer4 | undefined, protocol: number): string {
 }
 
 export function originText(half: Direction, verdict: HalfVerdict, origin: Origin | undefined): string {
-  const allowed = verdict.verdict === 'allow';
-  if (origin === undefined)
-    return `${half} ${allowed ? 'allowed' : 'denied'} by rule ${verdict.rule} of an earlier agent`;
+  const word = { none: 'decided', allow: 'allowed', deny: 'denied', redirect: 'sent to Envoy' }[verdict.verdict];
+  if (origin === undefined) return `${half} ${word} by rule ${verdict.rule} of an earlier agent`;
   switch (origin.kind) {
     case 'rules':
-      return `${half} ${allowed ? 'allowed' : 'denied'} by ${origin.rules.map(formatRuleRef).join(', ')}`;
+      return `${half} ${word} by ${origin.rules.map(formatRuleRef).join(', ')}`;
     case 'default-deny':
       return `${half} denied by default, which ${origin.policies.map(formatPolicyRef).join(', ')} switched on`;
     case 'reserved':

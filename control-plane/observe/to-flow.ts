@@ -24,6 +24,8 @@ export interface Resolver {
   labels(identity: number): readonly string[] | undefined;
   pod(address: Uint8Array): { readonly namespace: string; readonly name: string } | undefined;
   origin(rule: number): Origin | undefined;
+  /** What requests under a decision point are held against. */
+  ruleset(id: number): readonly RuleRef[] | undefined;
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
 }
 
@@ -58,8 +60,8 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
       ipVersion: isMappedIpv4(event.source) ? 'IPv4' : 'IPv6',
     },
     ...(l4 ? { l4 } : {}),
-    source: endpoint(event.source, event.sourceIdentity, event.sourceIfindex, resolver),
-    destination: endpoint(event.destination, event.destinationIdentity, event.destinationIfindex, resolver),
+    source: flowEndpoint(event.source, event.sourceIdentity, event.sourceIfindex, resolver),
+    destination: flowEndpoint(event.destination, event.destinationIdentity, event.destinationIfindex, resolver),
     Type: 'L3_L4',
     node_name: resolver.nodeName,
     ...(at ? { interface: { index: event.ifindex, name: at.interface } } : {}),
@@ -98,8 +100,9 @@ function kindOf(event: KernelEvent): Pick<Flow, 'verdict' | 'event_type' | 'traf
   }
   const ruled = isEnforced(event.ingress) ? 'ingress' : isEnforced(event.egress) ? 'egress' : undefined;
   if (event.kind === 'new' && ruled !== undefined) {
+    const redirected = event.egress.verdict === 'redirect' || event.ingress.verdict === 'redirect';
     return {
-      verdict: 'FORWARDED',
+      verdict: redirected ? 'REDIRECTED' : 'FORWARDED',
       event_type: { type: EVENT_TYPE.POLICY_VERDICT },
       traffic_direction: direction(ruled),
       policy_match_type: event[ruled].match,
@@ -144,7 +147,7 @@ function layer4(event: KernelEvent): Layer4 | undefined {
   }
 }
 
-function endpoint(address: Uint8Array, identity: number, ifindex: number, resolver: Resolver): FlowEndpoint {
+export function flowEndpoint(address: Uint8Array, identity: number, ifindex: number, resolver: Resolver): FlowEndpoint {
   const pod = resolver.pod(address);
   const id = ifindex === 0 ? undefined : resolver.endpoint(ifindex)?.id;
   return {
@@ -173,7 +176,7 @@ function attribution(event: KernelEvent, resolver: Resolver): Partial<Flow> {
   return fields;
 }
 
-function policyOf(ref: PolicyRef | RuleRef, revision: number): FlowPolicy {
+export function policyOf(ref: PolicyRef | RuleRef, revision: number): FlowPolicy {
   const { kind, namespace, name } = ref;
   return {
     name,

@@ -58,6 +58,15 @@ const GUARD = policy(
   'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: web } }], toPorts: [{ ports: [{ port: "80", protocol: TCP }] }] }]',
 );
 
+/** Web may ask api for some things, and anybody may POST to it. */
+const HTTP = policy(
+  'http',
+  `endpointSelector: { matchLabels: { app: api } }, ingress: [
+    { fromEndpoints: [{ matchLabels: { app: web } }], toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [
+      { method: GET, path: "/api(/.*)?" }, { path: "/shop\\\\?.*", host: "(?i)shop\\\\.example" }] } }] },
+    { toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ method: POST }] } }] }]`,
+);
+
 function ask(objects: ObjectSet, from: string, to: string, port = '80/TCP'): CheckAnswer {
   return checkPolicy(objects, { from, to, port });
 }
@@ -140,6 +149,101 @@ test.each([
   });
   const expected = { world: ['world'], host: ['host', 'cluster'], unmanaged: ['cluster'], pod: ['cluster'] }[what];
   expect(admitted).toEqual(expected);
+});
+
+test.each([
+  ['shop/web', 'GET /api', [], 'rule ingress[0].toPorts[0].rules.http[0]'],
+  ['shop/web', 'GET /api/a/b', [], 'rule ingress[0].toPorts[0].rules.http[0]'],
+  ['shop/web', 'GET /api/../api', [], 'rule ingress[0].toPorts[0].rules.http[0]'],
+  ['shop/web', 'GET /api?x=1', [], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'get /api', [], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /apiary', [], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /api/%2e%2e/secret', [], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /api%2Fsecret', [], 'bad-path ingress[0] ingress[1]'],
+  ['shop/web', 'GET /shop?id=1', [], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /shop?id=1', ['host=SHOP.example'], 'rule ingress[0].toPorts[0].rules.http[1]'],
+  ['shop/web', 'GET /shop?id=1', ['Host=shop.example:80'], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /shop?id=1', ['host=shop.example', 'host=shop.example'], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'POST /api', [], 'rule ingress[1].toPorts[0].rules.http[0]'],
+  // Whom only the second rule admits has nothing of the first.
+  ['shop/loose', 'GET /api', [], 'no-http-rule ingress[1]'],
+  ['shop/loose', 'POST /api', [], 'rule ingress[1].toPorts[0].rules.http[0]'],
+  ['world', 'GET /api%2Fsecret', [], 'bad-path ingress[1]'],
+])('from %s the request %s %j: %s', (from, http, header, expected) => {
+  const { verdict, l7, ingress } = checkPolicy(world(HTTP), { from, to: 'shop/api', port: '80/TCP', http, header });
+  expect([ingress.reason, ...ingress.policies.map(({ rule }) => rule)].join(' ')).toBe(expected);
+  expect([verdict, l7]).toEqual([ingress.reason === 'rule' ? 'ALLOWED' : 'DENIED', true]);
+});
+
+test('without a request a flow under HTTP rules is allowed and says so', () => {
+  const answer = ask(world(HTTP), 'shop/web', 'shop/api');
+  expect([answer.verdict, answer.l7, answer.egress.reason]).toEqual(['ALLOWED', true, 'no-policy']);
+  expect(answer.ingress.policies.map(({ rule }) => rule)).toEqual(['ingress[0]', 'ingress[1]']);
+});
+
+test('a plain rule for the same peer admits every request, as one of several', () => {
+  const plain = policy(
+    'plain',
+    'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromEndpoints: [{ matchLabels: { app: web } }] }]',
+  );
+  const both = world(HTTP, plain);
+  const asked = { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: 'DELETE /x' };
+  expect(checkPolicy(both, asked)).toMatchObject({
+    verdict: 'ALLOWED',
+    l7: true,
+    ingress: { reason: 'rule', policies: [{ name: 'plain', rule: 'ingress[0]' }] },
+  });
+  expect(checkPolicy(both, { ...asked, http: 'GET /api%2f' }).ingress.reason).toBe('bad-path');
+  expect(checkPolicy(both, { ...asked, from: 'shop/loose' }).ingress.reason).toBe('no-http-rule');
+  expect(ask(both, 'shop/web', 'shop/api', '81/TCP')).toMatchObject({ verdict: 'ALLOWED', l7: false });
+});
+
+test('both ends must admit the request', () => {
+  const out = policy(
+    'out',
+    'endpointSelector: { matchLabels: { app: web } }, egress: [{ toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ method: GET }] } }] }]',
+  );
+  const verdicts = (http: string): string[] => {
+    const { verdict, egress, ingress } = checkPolicy(world(HTTP, out), {
+      from: 'shop/web',
+      to: 'shop/api',
+      port: '80/TCP',
+      http,
+    });
+    return [verdict, egress.verdict, ingress.verdict];
+  };
+  expect(verdicts('GET /api')).toEqual(['ALLOWED', 'ALLOWED', 'ALLOWED']);
+  expect(verdicts('GET /x')).toEqual(['DENIED', 'ALLOWED', 'DENIED']);
+  expect(verdicts('POST /api')).toEqual(['DENIED', 'DENIED', 'ALLOWED']);
+});
+
+test('what a node sends to its own pods is never looked into', () => {
+  const asked = { from: 'host', to: 'shop/api', port: '80/TCP', http: 'DELETE /%2f' };
+  expect(checkPolicy(world(HTTP), asked)).toMatchObject({ verdict: 'ALLOWED', l7: false });
+  expect(checkPolicy(world(HTTP), asked).ingress).toEqual({ verdict: 'ALLOWED', policies: [], reason: 'local-host' });
+});
+
+test('to a flow that no HTTP rule concerns a request does not matter', () => {
+  const asked = { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: 'DELETE /%2f' };
+  expect(checkPolicy(world(GUARD), asked)).toMatchObject({ verdict: 'ALLOWED', l7: false });
+});
+
+test.each([
+  ['GET', [], '80/TCP'],
+  ['/api', [], '80/TCP'],
+  ['GET api', [], '80/TCP'],
+  ['GET http://api/', [], '80/TCP'],
+  ['GET /api HTTP/1.1', [], '80/TCP'],
+  ['G(T /api', [], '80/TCP'],
+  ['', [], '80/TCP'],
+  ['GET /api', [], '80/UDP'],
+  ['GET /api', ['x-user=me'], '80/TCP'],
+  ['GET /api', ['host'], '80/TCP'],
+  [undefined, ['host=api'], '80/TCP'],
+])('the request %j %j at %s is a usage error', (http, header, port) => {
+  expect(() => checkPolicy(world(HTTP), { from: 'shop/web', to: 'shop/api', port, http, header })).toThrow(
+    expect.objectContaining({ code: 'USAGE' }),
+  );
 });
 
 test('a node reaches its own pods though default deny is on', () => {

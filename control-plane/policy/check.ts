@@ -5,7 +5,8 @@ import { type Labels, reservedLabels } from '../model/labels.ts';
 import type { NodeObject, ObjectSet, PodObject } from '../model/objects.ts';
 import { type Direction, PROTOCOLS } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { evaluateHalf, type HalfAnswer } from './evaluate.ts';
+import { evaluateHalf, type FlowQuestion, type HalfAnswer } from './evaluate.ts';
+import type { HttpRequest } from './http-match.ts';
 import { podLabels } from './identities.ts';
 
 export interface CheckQuestion {
@@ -14,6 +15,10 @@ export interface CheckQuestion {
   readonly to: string;
   /** PORT/PROTOCOL; ICMP and ICMPv6 have a type for a port. */
   readonly port: string;
+  /** METHOD PATH, the path as a client sends it, e.g. `GET /api?x=1`. */
+  readonly http?: string | undefined;
+  /** NAME=VALUE; only `host` counts for rules so far. Without one the host is empty. */
+  readonly header?: readonly string[] | undefined;
 }
 
 export interface CheckedPolicy {
@@ -34,6 +39,7 @@ export interface CheckedHalf {
 /** The shape that `-o json` prints. */
 export interface CheckAnswer {
   readonly verdict: 'ALLOWED' | 'DENIED';
+  /** HTTP rules of one end or both have a say. */
   readonly l7: boolean;
   readonly egress: CheckedHalf;
   readonly ingress: CheckedHalf;
@@ -50,28 +56,27 @@ type End =
 
 /**
  * @param objects what the files say; a refused object counts as the agent would count it
- * @throws USAGE when an end or the port cannot be read, NOT_FOUND when there is no such pod
+ * @throws USAGE when an end, the port or the request cannot be read, NOT_FOUND when there is no such pod
  */
 export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckAnswer {
   const source = findEnd(objects, question.from);
   const destination = findEnd(objects, question.to);
   const { protocol, port } = parsePort(question.port);
-  const flow = {
+  const flow: FlowQuestion = {
     source: labelsOf(objects, source, destination),
     destination: labelsOf(objects, destination, source),
     protocol,
     port,
+    http: readRequest(question, protocol),
   };
   const policies = objects.policies.flatMap(({ policy }) => policy ?? []);
-  const half = (direction: Direction, end: End): CheckedHalf =>
-    end.kind === 'pod'
-      ? toHalf(evaluateHalf(direction, flow, policies))
-      : { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
-  const egress = half('egress', source);
-  const ingress = half('ingress', destination);
+  const answer = (direction: Direction, end: End): HalfAnswer | undefined =>
+    end.kind === 'pod' ? evaluateHalf(direction, flow, policies) : undefined;
+  const answers = { egress: answer('egress', source), ingress: answer('ingress', destination) };
+  const [egress, ingress] = [toHalf(answers.egress), toHalf(answers.ingress)];
   return {
     verdict: egress.verdict === 'ALLOWED' && ingress.verdict === 'ALLOWED' ? 'ALLOWED' : 'DENIED',
-    l7: false,
+    l7: answers.egress?.l7 === true || answers.ingress?.l7 === true,
     egress,
     ingress,
     authentication: 'disabled',
@@ -79,7 +84,10 @@ export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckA
   };
 }
 
-function toHalf({ verdict, reason, rules, policies }: HalfAnswer): CheckedHalf {
+/** @param answer undefined: nothing is enforced at this end */
+function toHalf(answer: HalfAnswer | undefined): CheckedHalf {
+  if (answer === undefined) return { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
+  const { verdict, reason, rules, policies } = answer;
   return { verdict, policies: [...rules, ...policies.map((ref) => ({ ...ref, rule: '' }))], reason };
 }
 
@@ -154,4 +162,23 @@ function parsePort(text: string): { readonly protocol: number; readonly port: nu
       `${JSON.stringify(text)} is not PORT/PROTOCOL (TCP, UDP, SCTP) or TYPE/PROTOCOL (ICMP, ICMPv6)`,
     );
   return { protocol, port: Number(number) };
+}
+
+function readRequest({ http, header = [] }: CheckQuestion, protocol: number): HttpRequest | undefined {
+  const usage = (text: string, what: string): SidestepError =>
+    new SidestepError('USAGE', `${JSON.stringify(text)} is not ${what}`);
+  const hosts = header.map((text) => {
+    const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+    if (name.toLowerCase() !== 'host') throw usage(text, 'host=NAME, and rules look at no other header');
+    return value;
+  });
+  if (http === undefined) {
+    if (header.length > 0) throw new SidestepError('USAGE', 'a header belongs to a request: add --http');
+    return undefined;
+  }
+  const [, method = '', path] = /^([\w!#$%&'*+.^`|~-]+) (\/\S*)$/.exec(http) ?? [];
+  if (path === undefined) throw usage(http, 'METHOD PATH, and the path begins with / (the host is --header host=NAME)');
+  if (protocol !== PROTOCOLS.TCP) throw new SidestepError('USAGE', 'HTTP requests need a port of TCP');
+  // Envoy joins what stands twice.
+  return { method, path, host: hosts.join(',') };
 }

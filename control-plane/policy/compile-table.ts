@@ -1,22 +1,34 @@
 /** Policies of one direction -> the entries of one table. */
-import type { Direction, Origin, Policy, PolicyRef, PortMatch, Rule, RuleRef } from '../model/policy.ts';
-import { formatPolicyRef, formatRuleRef } from '../model/policy.ts';
-import type { PolicyTable, TableEntry } from '../model/snapshot.ts';
+import type { Direction, Origin, Policy, PolicyRef, Rule } from '../model/policy.ts';
+import { formatPolicyRef, formatRuleRef, hasHttp } from '../model/policy.ts';
+import type { PolicyTable, Ruleset, TableEntry } from '../model/snapshot.ts';
+import { contributions, refsOf } from './contributions.ts';
+import { decisionPoints } from './decision-points.ts';
 import { HOST } from './identities.ts';
-import { isWildcard } from './peers.ts';
 import type { SelectorCache } from './selector-cache.ts';
 import { keyNumber, settle } from './settle.ts';
 
-/** Low byte of Cilium's precedence for a plain allow. */
-const PRECEDENCE_ALLOW = 1;
+/** Low bytes of Cilium's precedence: a plain allow, a redirect for HTTP. */
+const ALLOW = { verdict: 'allow', precedence: 1, ruleset: 0 } as const;
+const REDIRECT = { verdict: 'redirect', precedence: 154 } as const;
+/** Above every redirect and below a denial. */
+const PRECEDENCE_LOCAL_HOST = 254;
 /** Rule id of "this node's own processes may reach its workloads". */
 const LOCAL_HOST_RULE = 1;
-const ANY_IDENTITY = 0;
 
-/** One key, and which of the table's rules contribute to it, as indexes into them in rising order. */
-interface Contribution {
-  readonly key: Pick<TableEntry, 'identity' | 'protocol' | 'port' | 'prefix'>;
-  readonly rules: number[];
+export interface TableOptions {
+  /** false: there is no Envoy to look into requests, and what would need it is denied. */
+  readonly http: boolean;
+  /** Rule id of an origin. */
+  readonly numberOf: (origin: Origin) => number;
+  /** Ruleset id of a decision point. */
+  readonly rulesetOf: (key: string) => number;
+}
+
+export interface CompiledTable {
+  readonly table: PolicyTable;
+  /** Those that its entries name. */
+  readonly rulesets: readonly Ruleset[];
 }
 
 /** Key of the table for these policies: endpoints with the same key share it. */
@@ -31,69 +43,70 @@ export function tableKey(direction: Direction, policies: readonly Policy[]): str
  * @param key see tableKey
  * @param policies that select the endpoints and concern the direction
  * @param selectors knows every identity there is
- * @param number rule id of an origin
  */
 export function compileTable(
   key: string,
   direction: Direction,
   policies: readonly Policy[],
   selectors: SelectorCache,
-  number: (origin: Origin) => number,
-): PolicyTable {
+  { http, numberOf, rulesetOf }: TableOptions,
+): CompiledTable {
   const enforcing = policies.some((policy) => policy.defaultDeny[direction]);
-  const rules = policies
+  const rules = sortedRules(direction, policies);
+  const entries = new Map<number, TableEntry>();
+  const rulesets = new Map<number, Ruleset>();
+  const origins = new Map<string, number>();
+  const originOf = (indexes: readonly number[]): number => {
+    const text = indexes.join(' ');
+    const rule = origins.get(text) ?? numberOf({ kind: 'rules', rules: refsOf(rules, indexes) });
+    origins.set(text, rule);
+    return rule;
+  };
+  const plain = contributions(rules, selectors);
+  for (const [at, { key: entryKey, rules: indexes }] of plain)
+    entries.set(at, { ...entryKey, ...ALLOW, rule: originOf(indexes) });
+  const host = { identity: HOST, protocol: 0, port: 0, prefix: 0 };
+  if (direction === 'ingress' && enforcing && !entries.has(keyNumber(host)))
+    entries.set(keyNumber(host), { ...host, ...ALLOW, rule: LOCAL_HOST_RULE });
+  // Without default deny everything passes, and there is nothing for an HTTP rule to admit.
+  if (enforcing && hasHttp(rules)) {
+    if (direction === 'ingress') preferHost(entries);
+    for (const point of decisionPoints(rules, plain, direction === 'ingress' ? HOST : undefined)) {
+      const rule = originOf(point.rules);
+      if (http) {
+        const name = `${key} ${point.name}`;
+        const ruleset = rulesetOf(name);
+        rulesets.set(ruleset, { id: ruleset, direction, key: name, rules: point.content });
+        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, rule, ruleset });
+      } else {
+        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, verdict: 'deny', rule, ruleset: 0 });
+      }
+    }
+  }
+  return {
+    table: {
+      key,
+      direction,
+      enforcing,
+      defaultRule: enforcing ? numberOf({ kind: 'default-deny', policies: closing(direction, policies) }) : 0,
+      entries: settle(entries).sort((a, b) => keyNumber(a) - keyNumber(b)),
+    },
+    rulesets: [...rulesets.values()],
+  };
+}
+
+function sortedRules(direction: Direction, policies: readonly Policy[]): Rule[] {
+  return policies
     .flatMap((policy) => policy.rules.filter((rule) => rule.direction === direction))
     .map((rule) => ({ rule, text: formatRuleRef(rule.ref) }))
     .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0))
     .map(({ rule }) => rule);
-  const entries = new Map<number, TableEntry>();
-  const origins = new Map<string, number>();
-  for (const [at, { key: entryKey, rules: indexes }] of contributions(rules, selectors)) {
-    const text = indexes.join(' ');
-    const rule = origins.get(text) ?? number({ kind: 'rules', rules: refsOf(rules, indexes) });
-    origins.set(text, rule);
-    entries.set(at, { ...entryKey, verdict: 'allow', precedence: PRECEDENCE_ALLOW, rule });
-  }
-  const host = { identity: HOST, protocol: 0, port: 0, prefix: 0 };
-  if (direction === 'ingress' && enforcing && !entries.has(keyNumber(host)))
-    entries.set(keyNumber(host), {
-      ...host,
-      verdict: 'allow',
-      precedence: PRECEDENCE_ALLOW,
-      rule: LOCAL_HOST_RULE,
-    });
-  return {
-    key,
-    direction,
-    enforcing,
-    defaultRule: enforcing ? number({ kind: 'default-deny', policies: closing(direction, policies) }) : 0,
-    entries: settle(entries).sort((a, b) => keyNumber(a) - keyNumber(b)),
-  };
 }
 
-function contributions(rules: readonly Rule[], selectors: SelectorCache): ReadonlyMap<number, Contribution> {
-  const found = new Map<number, Contribution>();
-  const add = (index: number, identity: number, match: PortMatch | undefined): void => {
-    const prefix = match === undefined ? 0 : match.port === 0 ? 16 : 32;
-    const key = { identity, protocol: match?.protocol ?? 0, port: match?.port ?? 0, prefix };
-    const known = found.get(keyNumber(key));
-    if (known === undefined) found.set(keyNumber(key), { key, rules: [index] });
-    else if (known.rules.at(-1) !== index) known.rules.push(index);
-  };
-  for (const [index, { peers, ports }] of rules.entries()) {
-    const identities = isWildcard(peers) ? [ANY_IDENTITY, ...selectors.idsOf(peers)] : selectors.idsOf(peers);
-    for (const identity of identities)
-      if (ports.length === 0) add(index, identity, undefined);
-      else for (const match of ports) add(index, identity, match);
-  }
-  return found;
-}
-
-/** Specs of one object may have rules of the same name; they are named once. */
-function refsOf(rules: readonly Rule[], indexes: readonly number[]): RuleRef[] {
-  return [
-    ...new Map(indexes.flatMap((i) => rules[i]?.ref ?? []).map((ref): [string, RuleRef] => [formatRuleRef(ref), ref])),
-  ].map(([, ref]) => ref);
+/** What the node itself sends to its workloads is never looked into, whatever a rule for everybody says. */
+function preferHost(entries: Map<number, TableEntry>): void {
+  for (const [at, entry] of entries)
+    if (entry.identity === HOST) entries.set(at, { ...entry, precedence: PRECEDENCE_LOCAL_HOST });
 }
 
 /** The policies that switch default deny on, sorted. */

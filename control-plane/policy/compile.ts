@@ -3,15 +3,8 @@ import type { Numbers } from '../identity/numbers.ts';
 import type { Labels } from '../model/labels.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import { concerns, type Direction, formatPolicyRef, type Policy } from '../model/policy.ts';
-import type {
-  AddressIdentity,
-  PolicySummary,
-  PolicyTable,
-  PrefixIdentity,
-  Snapshot,
-  WorkloadSpec,
-} from '../model/snapshot.ts';
-import { compileTable, tableKey } from './compile-table.ts';
+import type { AddressIdentity, PolicySummary, PrefixIdentity, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import { type CompiledTable, compileTable, tableKey } from './compile-table.ts';
 import { UNMANAGED, WORLD } from './identities.ts';
 import { type KnownPod, Pods, type PodView } from './pods.ts';
 import { PolicyIndex } from './policy-index.ts';
@@ -21,11 +14,12 @@ export interface CompileOptions {
   readonly nodeName: string;
   /** Ranges that pods have addresses from, besides those of Node objects. */
   readonly podRanges: readonly { readonly address: Uint8Array; readonly bits: number }[];
+  /** false: this node has no Envoy, and what an HTTP rule would have to look into is denied. Default true. */
+  readonly http?: boolean;
 }
 
 /** A table and what it was made from. */
-interface Made {
-  readonly table: PolicyTable;
+interface Made extends CompiledTable {
   readonly policies: readonly Policy[];
   readonly identities: ReadonlyMap<number, Labels>;
 }
@@ -52,7 +46,7 @@ export class Compiler {
 
   /**
    * New numbers are on disk when this returns.
-   * @throws MAP_FULL when there are more label sets than identities, STATE_UNUSABLE when numbers cannot be kept
+   * @throws MAP_FULL when there are more label sets than identities or more decision points than ruleset ids, STATE_UNUSABLE when numbers cannot be kept
    */
   compile(objects: ObjectSet): Snapshot {
     const view = this.#pods.view(objects);
@@ -65,6 +59,10 @@ export class Compiler {
       if (!decided.has(identity)) decided.set(identity, this.#decide(index.selecting(labels), view, made));
     this.#tables = made;
     this.#numbers.release(view.identities);
+    const rulesets = new Map(
+      [...made.values()].flatMap((each) => each.rulesets.map((ruleset) => [ruleset.id, ruleset])),
+    );
+    this.#numbers.releaseRulesets(rulesets);
     this.#numbers.save();
     const { problem } = this.#numbers;
     return {
@@ -76,6 +74,7 @@ export class Compiler {
       tables: new Map([...made].map(([key, { table }]) => [key, table])),
       identities: view.identityInfos,
       origins: this.#numbers.origins,
+      rulesets,
       policies: summaries(objects, local, decided),
       issues: [...(problem ? [problem] : []), ...objects.issues, ...view.issues],
     };
@@ -103,8 +102,12 @@ export class Compiler {
       this.#selectors.keep(policies);
       return known;
     }
-    const table = compileTable(key, direction, policies, this.#selectors, (origin) => this.#numbers.rule(origin));
-    return { table, policies, identities };
+    const compiled = compileTable(key, direction, policies, this.#selectors, {
+      http: this.#options.http ?? true,
+      numberOf: (origin) => this.#numbers.rule(origin),
+      rulesetOf: (point) => this.#numbers.ruleset(point),
+    });
+    return { ...compiled, policies, identities };
   }
 
   #prefixes(objects: ObjectSet): PrefixIdentity[] {

@@ -11,6 +11,7 @@ const entry = (prefix: number, protocol: number, port: number, verdict: 'allow' 
   verdict,
   precedence: verdict === 'deny' ? 255 : 1,
   rule,
+  ruleset: 0,
 });
 const byKey = (entries: readonly TableEntry[]): Map<number, TableEntry> =>
   new Map(entries.map((each) => [keyNumber(each), each]));
@@ -19,6 +20,12 @@ test('an allow for one port does not pierce a denial that covers it, and names i
   const deny = entry(16, 6, 0, 'deny', 20);
   const [port] = settle(byKey([entry(32, 6, 80, 'allow', 21), deny]));
   expect(port).toMatchObject({ port: 80, prefix: 32, verdict: 'deny', precedence: 255, rule: 20 });
+});
+
+test('a denial that covers a redirect takes its place, ruleset and all', () => {
+  const redirect = { ...entry(32, 6, 80, 'allow', 21), verdict: 'redirect', precedence: 154, ruleset: 16 } as const;
+  expect(settle(byKey([redirect, entry(0, 0, 0, 'deny', 20)]))[0]).toMatchObject({ verdict: 'deny', ruleset: 0 });
+  expect(settle(byKey([redirect, entry(0, 0, 0, 'allow', 20)]))[0]).toEqual(redirect);
 });
 
 test('a denial of one port leaves the wider allow as it is', () => {

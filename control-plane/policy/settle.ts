@@ -1,7 +1,7 @@
 /** Precedence between the prefixes of one identity: the kernel takes the longest, so the longest must say what holds. */
 import type { TableEntry } from '../model/snapshot.ts';
 
-type Key = Pick<TableEntry, 'identity' | 'protocol' | 'port' | 'prefix'>;
+export type Key = Pick<TableEntry, 'identity' | 'protocol' | 'port' | 'prefix'>;
 
 /** One number for each key; in order of identity, protocol, port, prefix. */
 export function keyNumber({ identity, protocol, port, prefix }: Key): number {
@@ -19,8 +19,8 @@ export function settle(entries: ReadonlyMap<number, TableEntry>): TableEntry[] {
       const cover = entries.get(keyNumber(wider));
       if (cover && cover.precedence > strongest.precedence) strongest = cover;
     }
-    const { verdict, precedence, rule } = strongest;
-    return strongest === entry ? entry : { ...entry, verdict, precedence, rule };
+    const { verdict, precedence, rule, ruleset } = strongest;
+    return strongest === entry ? entry : { ...entry, verdict, precedence, rule, ruleset };
   });
 }
 

@@ -29,10 +29,13 @@ pub fn failure(errno: i32, message: &str, log: &str) -> Error {
     Error::new(Status::GenericFailure, json)
 }
 
+pub fn failed(error: &std::io::Error, what: &str) -> Error {
+    failure(error.raw_os_error().unwrap_or(0), &format!("{what}: {error}"), "")
+}
+
 /// The error of the last failed libc call.
 pub fn last(what: &str) -> Error {
-    let error = std::io::Error::last_os_error();
-    failure(error.raw_os_error().unwrap_or(0), &format!("{what}: {error}"), "")
+    failed(&std::io::Error::last_os_error(), what)
 }
 
 /// libbpf's convention: negative is -errno.

@@ -1,16 +1,39 @@
-//! tcx links: a program on an interface that outlives us when pinned.
+//! Links: a program on an interface, a cgroup or a network namespace, which outlives us when pinned.
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libbpf_sys as sys;
+use napi::bindgen_prelude::BigInt;
 use napi::Result;
 use napi_derive::napi;
 
-use crate::errors::check;
+use crate::errors::{check, failed, failure};
 use crate::object::BpfProgram;
 use crate::system::cstring;
 
 fn attach_type(ingress: bool) -> sys::bpf_attach_type {
     if ingress { sys::BPF_TCX_INGRESS } else { sys::BPF_TCX_EGRESS }
+}
+
+fn cgroup_hook(name: &str) -> Result<sys::bpf_attach_type> {
+    match name {
+        "sock_ops" => Ok(sys::BPF_CGROUP_SOCK_OPS),
+        "getsockopt" => Ok(sys::BPF_CGROUP_GETSOCKOPT),
+        "setsockopt" => Ok(sys::BPF_CGROUP_SETSOCKOPT),
+        "connect4" => Ok(sys::BPF_CGROUP_INET4_CONNECT),
+        "connect6" => Ok(sys::BPF_CGROUP_INET6_CONNECT),
+        _ => Err(failure(libc::EINVAL, &format!("no cgroup hook {name}"), "")),
+    }
+}
+
+/// A program on what a path stands for.
+fn attach(program: &BpfProgram, path: &str, kind: sys::bpf_attach_type) -> Result<BpfLink> {
+    let target = File::open(path).map_err(|e| failed(&e, path))?;
+    // SAFETY: our own descriptors; no options.
+    let fd = unsafe { sys::bpf_link_create(program.raw(), target.as_raw_fd(), kind, std::ptr::null()) };
+    let fd = check(fd, &format!("attach to {path}"))?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(BpfLink { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
 }
 
 #[napi]
@@ -24,6 +47,8 @@ pub struct LinkInfo {
     pub program_id: u32,
     /// 0 once the device is gone or the link was detached.
     pub ifindex: u32,
+    /// What it hangs on: ifindex, id of the cgroup or inode of the network namespace; 0 once that is gone.
+    pub target: BigInt,
 }
 
 #[napi]
@@ -47,19 +72,34 @@ impl BpfLink {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
+    /// On a cgroup v2 folder, beside what others have there.
+    #[napi(factory, catch_unwind)]
+    pub fn attach_cgroup(program: &BpfProgram, path: String, hook: String) -> Result<Self> {
+        attach(program, &path, cgroup_hook(&hook)?)
+    }
+
+    /// On a network namespace, ours where none is named.
+    #[napi(factory, catch_unwind)]
+    pub fn attach_sk_lookup(program: &BpfProgram, netns: Option<String>) -> Result<Self> {
+        attach(program, netns.as_deref().unwrap_or("/proc/self/ns/net"), sys::BPF_SK_LOOKUP)
+    }
+
     #[napi(catch_unwind)]
     pub fn info(&self) -> Result<LinkInfo> {
         let mut info = sys::bpf_link_info::default();
         let mut size = std::mem::size_of::<sys::bpf_link_info>() as u32;
         // SAFETY: `info` is valid for `size` bytes.
         check(unsafe { sys::bpf_link_get_info_by_fd(self.fd.as_raw_fd(), &mut info, &mut size) }, "link info")?;
-        let ifindex = if info.type_ == sys::BPF_LINK_TYPE_TCX {
-            // SAFETY: the kernel filled the member that belongs to this type.
-            unsafe { info.__bindgen_anon_1.tcx.ifindex }
-        } else {
-            0
+        // SAFETY: the kernel filled the member that belongs to this type.
+        let (ifindex, target) = unsafe {
+            match info.type_ {
+                sys::BPF_LINK_TYPE_TCX => (info.__bindgen_anon_1.tcx.ifindex, u64::from(info.__bindgen_anon_1.tcx.ifindex)),
+                sys::BPF_LINK_TYPE_CGROUP => (0, info.__bindgen_anon_1.cgroup.cgroup_id),
+                sys::BPF_LINK_TYPE_NETNS => (0, u64::from(info.__bindgen_anon_1.netns.netns_ino)),
+                _ => (0, 0),
+            }
         };
-        Ok(LinkInfo { id: info.id, program_id: info.prog_id, ifindex })
+        Ok(LinkInfo { id: info.id, program_id: info.prog_id, ifindex, target: target.into() })
     }
 
     #[napi(catch_unwind)]

@@ -1,6 +1,6 @@
 //! Interfaces and their addresses by rtnetlink, here or in another network namespace. RFC 3549, rtnetlink(7).
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Result, Status};
 use napi_derive::napi;
 
-use crate::errors::{failure, last};
+use crate::errors::{failed, last};
+use crate::talk::{socket, u16_at, u32_at, Io, HEADER};
 use crate::wake::{wait, Wake};
 
-const HEADER: usize = 16;
 const IFINFO: usize = 16;
 const IFADDR: usize = 8;
 const IFLA_ADDRESS: u16 = 1;
@@ -63,16 +63,6 @@ struct Raw {
     addresses: Vec<(Vec<u8>, u32)>,
 }
 
-type Io<T> = std::io::Result<T>;
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at.saturating_add(2)).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at.saturating_add(4)).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
-}
-
 /// Attributes as (type, payload); a cut one ends the list.
 fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();
@@ -88,26 +78,6 @@ fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-}
-
-fn socket(groups: u32) -> Io<OwnedFd> {
-    // SAFETY: plain system call; a non-negative result is a descriptor that nobody else owns.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: see above.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: all zeroes is a valid sockaddr_nl.
-    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-    address.nl_family = libc::AF_NETLINK as u16;
-    address.nl_groups = groups;
-    let size = std::mem::size_of::<libc::sockaddr_nl>() as u32;
-    // SAFETY: a local of the size named.
-    if unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(fd)
 }
 
 /// Asks for a dump and hands each message's body to `each`.
@@ -162,7 +132,7 @@ fn parse_link(message: &[u8]) -> Raw {
 }
 
 fn list() -> Io<Vec<Raw>> {
-    let fd = socket(0)?;
+    let fd = socket(libc::NETLINK_ROUTE, 0)?;
     let mut links: Vec<Raw> = Vec::new();
     dump(&fd, libc::RTM_GETLINK, IFINFO, |message| links.push(parse_link(message)))?;
     dump(&fd, libc::RTM_GETADDR, IFADDR, |message| {
@@ -190,10 +160,6 @@ fn list_in(path: String) -> Io<Vec<Raw>> {
     worker.join().unwrap_or_else(|_| Err(std::io::Error::other("the look-up ended unexpectedly")))
 }
 
-fn error(e: &std::io::Error, what: &str) -> napi::Error {
-    failure(e.raw_os_error().unwrap_or(0), &format!("{what}: {e}"), "")
-}
-
 #[napi(catch_unwind)]
 pub fn interfaces(netns: Option<String>) -> Result<Vec<Interface>> {
     let what = netns.clone().unwrap_or_else(|| "own namespace".into());
@@ -212,13 +178,13 @@ pub fn interfaces(netns: Option<String>) -> Result<Vec<Interface>> {
         mtu: l.mtu,
         addresses: l.addresses.into_iter().map(|(address, prefix_length)| InterfaceAddress { address: address.into(), prefix_length }).collect(),
     };
-    Ok(raw.map_err(|e| error(&e, &what))?.into_iter().map(convert).collect())
+    Ok(raw.map_err(|e| failed(&e, &what))?.into_iter().map(convert).collect())
 }
 
 #[napi(catch_unwind)]
 pub fn netns_id(netns: Option<String>) -> Result<BigInt> {
     let path = netns.unwrap_or_else(|| "/proc/self/ns/net".into());
-    let metadata = std::fs::metadata(&path).map_err(|e| error(&e, &path))?;
+    let metadata = std::fs::metadata(&path).map_err(|e| failed(&e, &path))?;
     Ok(metadata.ino().into())
 }
 
@@ -235,7 +201,7 @@ impl InterfaceWatch {
     #[napi(factory, catch_unwind)]
     pub fn open(callback: Function<'_, (), ()>) -> Result<Self> {
         let groups = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
-        let fd = socket(groups).map_err(|e| error(&e, "netlink"))?;
+        let fd = socket(libc::NETLINK_ROUTE, groups).map_err(|e| failed(&e, "netlink"))?;
         let (stop, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Wake::new()?));
         let changed = callback.build_threadsafe_function::<()>().callee_handled::<false>().build()?;
         let (ending, bell) = (Arc::clone(&stop), Arc::clone(&wake));

@@ -227,5 +227,14 @@ export function closedTable(key: string, entries: readonly TableEntry[] = [], de
 
 export function allow(identity: number, rule: number, l4?: { protocol: number; port?: number }): TableEntry {
   const prefix = l4 === undefined ? 0 : l4.port === undefined ? 16 : 32;
-  return { identity, protocol: l4?.protocol ?? 0, port: l4?.port ?? 0, prefix, verdict: 'allow', precedence: 1, rule, ruleset: 0 };
+  return {
+    identity,
+    protocol: l4?.protocol ?? 0,
+    port: l4?.port ?? 0,
+    prefix,
+    verdict: 'allow',
+    precedence: 1,
+    rule,
+    ruleset: 0,
+  };
 }

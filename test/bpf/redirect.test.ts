@@ -62,7 +62,11 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
   });
 
   it('leaves other ports and protocols alone', () => {
-    guarded('egress', [redirect(2, 30, 80), allow(2, 32, { protocol: TCP, port: 81 }), allow(2, 33, { protocol: UDP })]);
+    guarded('egress', [
+      redirect(2, 30, 80),
+      allow(2, 32, { protocol: TCP, port: 81 }),
+      allow(2, 33, { protocol: UDP }),
+    ]);
     expect(lab.send(out({ destinationPort: 81 }))).toMatchObject({ passed: true, steered: false });
     expect(lab.send(out({ protocol: UDP, destinationPort: 80 }))).toMatchObject({ passed: true, steered: false });
     expect(lab.send(out({ destinationPort: 82 })).passed).toBe(false);

@@ -27,6 +27,10 @@ export function addPolicyCommands(program: Command, io: Io): void {
   );
 }
 
+function append(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
 function stateText({ state, issues }: PolicyRow): string {
   return issues.length === 0 ? state : `${state} (${issues.length} issue${issues.length === 1 ? '' : 's'})`;
 }
@@ -43,10 +47,12 @@ function addCheck(policy: Command, io: Io): void {
     .requiredOption('--from <end>', 'who opens the flow: NAMESPACE/POD, an IP address, world or host')
     .requiredOption('--to <end>', 'who answers')
     .requiredOption('--port <port>', 'PORT/TCP, /UDP or /SCTP; TYPE/ICMP or /ICMPv6')
+    .option('--http <request>', "a request that the flow carries, METHOD PATH: 'GET /api?x=1', the path as it is sent")
+    .option('--header <header>', 'host=NAME: the Host header of the request (default: an empty one)', append)
     .addOption(outputOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  sidestep policy check -f manifests --from shop/web --to shop/api --port 8080/TCP\n  sidestep policy check -f manifests --from world --to shop/api --port 8/ICMP -o json\n\nExit: 0 allowed, 79 denied, 65 something in the files is refused (the verdict is printed all the same).',
+      "\nExamples:\n  sidestep policy check -f manifests --from shop/web --to shop/api --port 8080/TCP\n  sidestep policy check -f manifests --from shop/web --to shop/api --port 8080/TCP --http 'GET /api?x=1'\n  sidestep policy check -f manifests --from world --to shop/api --port 8/ICMP -o json\n\nWithout --http a flow under HTTP rules is allowed; each of its requests is decided.\nExit: 0 allowed, 79 denied, 65 something in the files is refused (the verdict is printed all the same).",
     )
     .action(async (options: CheckOptions) => {
       const [{ readOnce }, { checkPolicy }] = await Promise.all([
@@ -93,10 +99,12 @@ function issueText(issues: readonly Issue[]): string {
 }
 
 function checkText(question: CheckQuestion, answer: CheckAnswer, color: boolean): string {
+  const request = question.http === undefined ? '' : `  ${[question.http, ...(question.header ?? [])].join(' ')}`;
   return [
-    `${paint(answer.verdict, color)}  ${question.from} -> ${question.to} ${question.port}`,
+    `${paint(answer.verdict, color)}  ${question.from} -> ${question.to} ${question.port}${request}`,
     `  egress   ${paint(answer.egress.verdict, color)}  ${halfText(answer.egress, question.from)}`,
     `  ingress  ${paint(answer.ingress.verdict, color)}  ${halfText(answer.ingress, question.to)}`,
+    ...(answer.l7 && question.http === undefined ? ['  HTTP rules decide each request: ask with --http'] : []),
     '',
   ].join('\n');
 }
@@ -108,6 +116,10 @@ function halfText({ reason, policies }: CheckedHalf, end: string): string {
       return `by ${names}`;
     case 'default-deny':
       return `default deny, switched on by ${names}; no rule admits it`;
+    case 'no-http-rule':
+      return `no HTTP rule admits this request; those of ${names} admit others`;
+    case 'bad-path':
+      return `Envoy, which the HTTP rules of ${names} ask for, answers 400 to such a path`;
     case 'local-host':
       return 'by the rule that a node may reach its own pods';
     case 'no-policy':

@@ -34,13 +34,19 @@ export function addUninstallCommand(program: Command, io: Io): void {
       const runDir = options.runDir ?? `/run/sidestep/${options.instance}`;
       const stateDir = options.stateDir ?? `/var/lib/sidestep/${options.instance}`;
       const stopped = await stopAgent(runDir);
-      const removed = uninstallDatapath(openKernel(), pinsOf(options.bpffs, options.instance));
+      const { endEnvoy } = await import('../../envoy/end.ts');
+      const { removeSteering } = await import('../../datapath/steering.ts');
+      const kernel = openKernel();
+      const pins = pinsOf(options.bpffs, options.instance);
+      const envoy = await endEnvoy(runDir, options.instance);
+      removeSteering(kernel, pins, options.instance, stateDir);
+      const removed = uninstallDatapath(kernel, pins);
       rmSync(runDir, { recursive: true, force: true });
       rmSync(stateDir, { recursive: true, force: true });
       io.out(
         options.output === 'json'
-          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, ...removed })}\n`
-          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
+          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, envoyPid: envoy ?? null, ...removed })}\n`
+          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}${envoy === undefined ? '' : `, Envoy ${envoy} ended`}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
       );
     });
 }

@@ -1,0 +1,76 @@
+/** What Envoy tells of each request -> HttpEvent. Where it comes from and whom it concerns the kernel said, not a header. */
+import { parseAddress } from '../model/address.ts';
+import type { HttpEvent, HttpHalf } from '../model/http-event.ts';
+import type { Direction, RuleRef } from '../model/policy.ts';
+import { clientStreamService, type Service } from '../xds/grpc-server.ts';
+import { decodeAccessLog, type HttpLogEntry, type Instant, type SocketAddress } from './access-log-wire.ts';
+
+const METHOD = '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs';
+const RBAC = 'envoy.filters.http.rbac';
+/** envoy.config.core.v3.RequestMethod, by number. */
+const METHODS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'];
+/** envoy.data.accesslog.v3.HTTPAccessLogEntry.HTTPVersion, by number. */
+const VERSIONS = ['HTTP', 'HTTP/1.0', 'HTTP/1.1', 'HTTP/2', 'HTTP/3'];
+/** What an allowed request is named after when layer 4 had decided. */
+const LAYER4 = 'layer4';
+const UNKNOWN_ADDRESS: SocketAddress = { address: '::', port_value: 0 };
+
+/** The access log service: Envoy is the only client, its socket nobody else's. */
+export function accessLogService(record: (event: HttpEvent) => void): Service {
+  return clientStreamService(METHOD, () => ({
+    message: (bytes) => {
+      for (const entry of decodeAccessLog(bytes).http_logs?.log_entry ?? []) record(httpEvent(entry));
+    },
+    closed: () => undefined,
+  }));
+}
+
+export function httpEvent({ common_properties: common, protocol_version, request, response }: HttpLogEntry): HttpEvent {
+  const state = (key: string): number => Number(common.filter_state_objects.get(`sidestep.${key}`) ?? 0) || 0;
+  const words = common.metadata.get(RBAC);
+  const half = (direction: Direction): HttpHalf => {
+    const result = words?.get(`${direction}_enforced_engine_result`);
+    const name = words?.get(`${direction}_enforced_effective_policy_id`) ?? '';
+    const ruleset = state(direction);
+    if (result === undefined) return { ruleset, verdict: 'none', rule: undefined };
+    if (result !== 'allowed') return { ruleset, verdict: 'deny', rule: undefined };
+    if (name === LAYER4) return { ruleset, verdict: 'layer4', rule: undefined };
+    return { ruleset, verdict: 'allow', rule: parseRuleRef(name) };
+  };
+  const egress = half('egress');
+  const ingress = half('ingress');
+  const deniedBy = egress.verdict === 'deny' ? 'egress' : ingress.verdict === 'deny' ? 'ingress' : undefined;
+  const from = common.downstream_remote_address ?? UNKNOWN_ADDRESS;
+  const to = common.downstream_local_address ?? UNKNOWN_ADDRESS;
+  return {
+    time: millisecondsOf(common.start_time),
+    source: parseAddress(from.address),
+    destination: parseAddress(to.address),
+    sourcePort: from.port_value,
+    destinationPort: to.port_value,
+    sourceIdentity: state('source_identity'),
+    destinationIdentity: state('destination_identity'),
+    method: METHODS[request.request_method] || (request.request_headers.get(':method') ?? 'OTHER'),
+    url: `http://${request.authority}${request.path}`,
+    protocol: VERSIONS[protocol_version] ?? 'HTTP',
+    code: response.response_code,
+    durationMs: millisecondsOf(common.duration),
+    verdict: deniedBy !== undefined ? 'denied' : ingress.verdict === 'none' ? 'refused' : 'allowed',
+    deniedBy,
+    egress,
+    ingress,
+    details: response.response_code_details,
+  };
+}
+
+/** @returns undefined for a name that is not a rule's */
+export function parseRuleRef(text: string): RuleRef | undefined {
+  const match = /^([^/#]+)\/(?:([^/#]+)\/)?([^/#]+)#(.*)$/.exec(text);
+  if (match === null) return undefined;
+  const [, kind = '', namespace = '', name = '', rule = ''] = match;
+  return { kind, namespace, name, rule };
+}
+
+function millisecondsOf(instant: Instant | undefined): number {
+  return instant === undefined ? 0 : instant.seconds * 1000 + instant.nanos / 1e6;
+}

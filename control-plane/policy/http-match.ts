@@ -1,0 +1,20 @@
+/** Would Envoy say that a request is what a rule admits? The path as Envoy normalises it, method and host as sent. */
+import { Pattern } from '../model/pattern.ts';
+import type { HttpMatch } from '../model/policy.ts';
+
+/** `path` as the client sends it, with its query string; `host` is the Host header, several joined by commas. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+}
+
+/**
+ * @param match undefined: everything is admitted
+ * @param request with its path normalised, see http-path.ts
+ */
+export function admitsRequest(match: HttpMatch | undefined, request: HttpRequest): boolean {
+  const fits = (pattern: string | undefined, text: string): boolean =>
+    pattern === undefined || new Pattern(pattern).matches(text);
+  return fits(match?.method, request.method) && fits(match?.path, request.path) && fits(match?.host, request.host);
+}

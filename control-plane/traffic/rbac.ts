@@ -1,0 +1,75 @@
+/** What may a request do, by the ruleset of its connection? Rulesets of one direction -> one RBAC filter's configuration. */
+import type { XdsMessages } from '../generated/xds.ts';
+import { type Direction, formatRuleRef, type HttpMatch } from '../model/policy.ts';
+import type { Ruleset, RulesetRule } from '../model/snapshot.ts';
+import { PASS, rulesetState, statPrefix } from './names.ts';
+
+type Rbac = XdsMessages['envoy.extensions.filters.http.rbac.v3.RBAC'];
+type Matcher = XdsMessages['xds.type.matcher.v3.Matcher'];
+type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
+type Predicate = XdsMessages['xds.type.matcher.v3.Matcher.MatcherList.Predicate'];
+
+/** Empty rules: no request is admitted. What holds until, and wherever, a route says otherwise. */
+export function denyAll(direction: Direction): Rbac {
+  return { rules: {}, rules_stat_prefix: statPrefix(direction) };
+}
+
+/** A ruleset that is not among them, 0 and none at all included, admits nothing. */
+export function admit(direction: Direction, rulesets: Iterable<Ruleset>): Rbac {
+  const map: Record<string, OnMatch> = { [PASS.ruleset]: allow(PASS.name) };
+  for (const { id, direction: its, rules } of rulesets) {
+    if (its !== direction) continue;
+    const onMatch = matchRules(rules);
+    if (onMatch !== undefined) map[id] = onMatch;
+  }
+  const input = {
+    name: 'ruleset',
+    typed_config: {
+      '@type': 'envoy.extensions.matching.common_inputs.network.v3.FilterStateInput',
+      key: rulesetState(direction),
+    },
+  } as const;
+  return { matcher: { matcher_tree: { input, exact_match_map: { map } } }, rules_stat_prefix: statPrefix(direction) };
+}
+
+function allow(name: string): OnMatch {
+  return {
+    action: { name: 'action', typed_config: { '@type': 'envoy.config.rbac.v3.Action', name, action: 'ALLOW' } },
+  };
+}
+
+/** The first rule that matches names the verdict. @returns undefined: no request matches any */
+function matchRules(rules: readonly RulesetRule[]): OnMatch | undefined {
+  const conditional: { readonly predicate: Predicate; readonly on_match: OnMatch }[] = [];
+  for (const { ref, match } of rules) {
+    const predicate = match === undefined ? undefined : predicateOf(match);
+    const onMatch = allow(formatRuleRef(ref));
+    // It admits whatever is left, so nothing after it can match.
+    if (predicate === undefined) return conditional.length === 0 ? onMatch : inOrder(conditional, onMatch);
+    conditional.push({ predicate, on_match: onMatch });
+  }
+  return conditional.length === 0 ? undefined : inOrder(conditional);
+}
+
+function inOrder(matchers: NonNullable<Matcher['matcher_list']>['matchers'], otherwise?: OnMatch): OnMatch {
+  const list: Matcher = { matcher_list: { matchers: matchers ?? [] } };
+  return { matcher: otherwise === undefined ? list : { ...list, on_no_match: otherwise } };
+}
+
+/** @returns undefined when it asks for nothing */
+function predicateOf({ method, path, host }: HttpMatch): Predicate | undefined {
+  const parts = [header(':method', method), header(':path', path), header(':authority', host)].flatMap(
+    (part) => part ?? [],
+  );
+  return parts.length > 1 ? { and_matcher: { predicate: parts } } : parts[0];
+}
+
+/** Regular expressions match in full, the path with its query. */
+function header(name: string, regex: string | undefined): Predicate | undefined {
+  if (regex === undefined) return undefined;
+  const input = {
+    name,
+    typed_config: { '@type': 'envoy.type.matcher.v3.HttpRequestHeaderMatchInput', header_name: name },
+  } as const;
+  return { single_predicate: { input, value_match: { safe_regex: { google_re2: {}, regex } } } };
+}

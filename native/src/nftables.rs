@@ -1,0 +1,220 @@
+//! One nftables table of ours: packets under the steering mark are not tracked. It stands before connection tracking
+//! (raw, -300) for what comes in and for what this machine sends. linux/netfilter/nf_tables.h.
+use netlink_packet_core::{NetlinkMessage, NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_netfilter::nftables::{
+    Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, HookNumber, InetHookNumber,
+    ListAttribute, Meta, MetaKey, NfTablesMessage, Operator, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags,
+    TableMessage,
+};
+use netlink_packet_netfilter::none::ControlMessage;
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
+use napi::Result;
+use napi_derive::napi;
+
+use crate::errors::failed;
+use crate::talk::{change, exchange, listing, request, Io};
+
+const RAW: i32 = -300;
+const ACCEPT: u32 = 1;
+/// Of the expression "bitwise": and with a mask, then xor.
+const BOOLEAN: u32 = 0;
+const CHAINS: [(&str, InetHookNumber); 2] = [("prerouting", InetHookNumber::PreRouting), ("output", InetHookNumber::LocalOut)];
+
+type Expression = ListAttribute<ExpressionAttribute>;
+
+fn inet(message: NfTablesMessage) -> NetfilterMessage {
+    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message)
+}
+
+fn edge(message: ControlMessage) -> NetlinkMessage<NetfilterMessage> {
+    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, libc::NFNL_SUBSYS_NFTABLES as u16);
+    request(NetfilterMessage::new(header, message), 0)
+}
+
+/// All of them or none.
+fn transaction(changes: Vec<NetlinkMessage<NetfilterMessage>>) -> Io<()> {
+    let mut batch = vec![edge(ControlMessage::BatchBegin)];
+    batch.extend(changes);
+    batch.push(edge(ControlMessage::BatchEnd));
+    exchange(libc::NETLINK_NETFILTER, batch).map(|_| ())
+}
+
+fn list(message: NfTablesMessage) -> Io<Vec<NfTablesMessage>> {
+    let answers = exchange(libc::NETLINK_NETFILTER, vec![listing(inet(message))])?;
+    Ok(answers
+        .into_iter()
+        .filter_map(|answer| match (answer.header.family, answer.inner) {
+            (NetfilterProtoFamily::Inet, NetfilterMessageInner::NfTables(message)) => Some(message),
+            _ => None,
+        })
+        .collect())
+}
+
+fn table(name: &str) -> TableMessage {
+    TableMessage { attributes: vec![TableAttribute::Name(name.into())] }
+}
+
+fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
+    ChainMessage {
+        attributes: vec![
+            ChainAttribute::Table(table.into()),
+            ChainAttribute::Name(name.into()),
+            ChainAttribute::Hook(vec![Hook::Number(HookNumber::Inet(hook)), Hook::Priority(RAW as u32)]),
+            ChainAttribute::Policy(ACCEPT),
+            ChainAttribute::Type("filter".into()),
+        ],
+    }
+}
+
+/// `meta mark & mask == mark notrack`
+fn expressions(mark: u32, mask: u32) -> Vec<Expression> {
+    let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
+    vec![
+        Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::DestinationRegister(Register::Reg1)]).into(),
+        Expressions::Bitwise(vec![
+            Bitwise::SourceRegister(Register::Reg1),
+            Bitwise::DestinationRegister(Register::Reg1),
+            Bitwise::Length(4),
+            Bitwise::Op(BOOLEAN),
+            Bitwise::Mask(value(mask)),
+            Bitwise::Xor(value(0)),
+        ])
+        .into(),
+        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(mark))]).into(),
+        ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())]),
+    ]
+}
+
+fn rule(table: &str, chain: &str, expressions: Vec<Expression>) -> RuleMessage {
+    RuleMessage {
+        attributes: vec![
+            RuleAttribute::Table(table.into()),
+            RuleAttribute::Chain(chain.into()),
+            RuleAttribute::Expressions(expressions),
+        ],
+    }
+}
+
+/// The kernel's list may say more than was asked for.
+fn holds<T: PartialEq>(there: &[T], wanted: &[T]) -> bool {
+    wanted.iter().all(|each| there.contains(each))
+}
+
+fn same_expression(there: &Expression, wanted: &Expression) -> bool {
+    let (ListAttribute::Element(there), ListAttribute::Element(wanted)) = (there, wanted) else { return false };
+    wanted.iter().all(|part| {
+        there.iter().any(|other| match (other, part) {
+            (ExpressionAttribute::Data(other), ExpressionAttribute::Data(part)) => match (other, part) {
+                (Expressions::Meta(a), Expressions::Meta(b)) => holds(a, b),
+                (Expressions::Bitwise(a), Expressions::Bitwise(b)) => holds(a, b),
+                (Expressions::Cmp(a), Expressions::Cmp(b)) => holds(a, b),
+                _ => false,
+            },
+            (other, part) => other == part,
+        })
+    })
+}
+
+fn same_chain(there: &ChainMessage, wanted: &ChainMessage) -> bool {
+    wanted.attributes.iter().all(|part| match part {
+        ChainAttribute::Hook(wanted) => {
+            there.attributes.iter().any(|other| matches!(other, ChainAttribute::Hook(hook) if holds(hook, wanted)))
+        }
+        part => there.attributes.contains(part),
+    })
+}
+
+fn same_rule(there: &RuleMessage, wanted: &RuleMessage) -> bool {
+    wanted.attributes.iter().all(|part| match part {
+        RuleAttribute::Expressions(wanted) => there.attributes.iter().any(|other| {
+            matches!(other, RuleAttribute::Expressions(list) if list.len() == wanted.len()
+                && list.iter().zip(wanted).all(|(a, b)| same_expression(a, b)))
+        }),
+        part => there.attributes.contains(part),
+    })
+}
+
+/// Is it in force (not dormant, owned by no process)? None: there is no such table.
+fn awake(name: &str) -> Io<Option<bool>> {
+    let tables = list(NfTablesMessage::GetTable(TableMessage { attributes: vec![] }))?;
+    Ok(tables.iter().find_map(|message| match message {
+        NfTablesMessage::NewTable(table) if table.attributes.contains(&TableAttribute::Name(name.into())) => {
+            Some(table.attributes.contains(&TableAttribute::Flags(TableFlags::empty())))
+        }
+        _ => None,
+    }))
+}
+
+/// Are our chains and rules there, and nothing else?
+fn in_place(name: &str, wanted: &[(ChainMessage, RuleMessage)]) -> Io<bool> {
+    if awake(name)? != Some(true) {
+        return Ok(false);
+    }
+    let chains: Vec<ChainMessage> = list(NfTablesMessage::GetChain(ChainMessage { attributes: vec![] }))?
+        .into_iter()
+        .filter_map(|message| match message {
+            NfTablesMessage::NewChain(chain) if chain.attributes.contains(&ChainAttribute::Table(name.into())) => Some(chain),
+            _ => None,
+        })
+        .collect();
+    let ours = RuleMessage { attributes: vec![RuleAttribute::Table(name.into())] };
+    let rules: Vec<RuleMessage> = list(NfTablesMessage::GetRule(ours))?
+        .into_iter()
+        .filter_map(|message| match message {
+            NfTablesMessage::NewRule(rule) if rule.attributes.contains(&RuleAttribute::Table(name.into())) => Some(rule),
+            _ => None,
+        })
+        .collect();
+    Ok(chains.len() == wanted.len()
+        && rules.len() == wanted.len()
+        && wanted.iter().all(|(chain, rule)| {
+            chains.iter().any(|there| same_chain(there, chain)) && rules.iter().any(|there| same_rule(there, rule))
+        }))
+}
+
+fn ensure(name: &str, mark: u32, mask: u32) -> Io<bool> {
+    let wanted: Vec<(ChainMessage, RuleMessage)> = CHAINS
+        .iter()
+        .map(|(label, hook)| (chain(name, label, *hook), rule(name, label, expressions(mark, mask))))
+        .collect();
+    if in_place(name, &wanted)? {
+        return Ok(false);
+    }
+    // Made, so that it can be deleted whatever it holds, and made anew: in one transaction there is no gap.
+    let mut changes = vec![
+        change(inet(NfTablesMessage::NewTable(table(name))), NLM_F_CREATE),
+        change(inet(NfTablesMessage::DeleteTable(table(name))), 0),
+        change(inet(NfTablesMessage::NewTable(table(name))), NLM_F_CREATE),
+    ];
+    for (chain, rule) in wanted {
+        changes.push(change(inet(NfTablesMessage::NewChain(chain)), NLM_F_CREATE));
+        changes.push(change(inet(NfTablesMessage::NewRule(rule)), NLM_F_CREATE | NLM_F_APPEND));
+    }
+    transaction(changes)?;
+    Ok(true)
+}
+
+/// A kernel without nftables, or without the expression, says so in several ways.
+fn missing(error: std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::ENOENT | libc::EPROTONOSUPPORT) => std::io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+        _ => error,
+    }
+}
+
+/// Puts the table there whole, or again when it is not as it should be. False when it was.
+#[napi(catch_unwind)]
+pub fn ensure_notrack_table(name: String, mark: u32, mask: u32) -> Result<bool> {
+    ensure(&name, mark, mask).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
+}
+
+/// False when there is none.
+#[napi(catch_unwind)]
+pub fn remove_notrack_table(name: String) -> Result<bool> {
+    match transaction(vec![change(inet(NfTablesMessage::DeleteTable(table(&name))), 0)]) {
+        Ok(()) => Ok(true),
+        // No such table, or no tables at all.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)) => Ok(false),
+        Err(error) => Err(failed(&error, &format!("nftables table inet {name}"))),
+    }
+}
