@@ -102,6 +102,7 @@ export interface SpawnOptions {
   capabilities: number[];
   cgroup: string | undefined;
   stdout: string;
+  file: string | undefined;
   env: { name: string; value: string }[];
 }
 export interface ProcessEnd {

@@ -72,6 +72,11 @@ export const OPTIONS = {
     default: undefined,
     text: 'the Envoy binary (default: the one that make deps installed); started only while an HTTP rule needs it',
   },
+  envoyModule: {
+    shape: path,
+    default: undefined,
+    text: 'the identity module that Envoy loads (default: the one of this installation)',
+  },
   envoyPort: {
     shape: count(1, 65535),
     default: 15001,
@@ -122,9 +127,10 @@ export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
 
 type Values = { readonly [name in OptionName]: z.infer<(typeof OPTIONS)[name]['shape']> };
 /** What is always there in the end. */
-export type Config = Omit<Values, 'metricsAddress' | 'envoy'> & {
+export type Config = Omit<Values, 'metricsAddress' | 'envoy' | 'envoyModule'> & {
   readonly metricsAddress: string | undefined;
   readonly envoy: string | undefined;
+  readonly envoyModule: string | undefined;
 };
 export type ConfigOrigins = Readonly<Record<OptionName, string>>;
 

@@ -13,7 +13,7 @@ import { accessLogService } from '../envoy/access-log.ts';
 import { AdminClient } from '../envoy/admin.ts';
 import { createCgroup, type EnvoyCgroup, envoyCgroup } from '../envoy/cgroup.ts';
 import { systemClock } from '../envoy/clock.ts';
-import { ProcessLauncher } from '../envoy/launcher.ts';
+import { MODULE_IN_ENVOY, ProcessLauncher } from '../envoy/launcher.ts';
 import { EnvoyManager } from '../envoy/manager.ts';
 import { envoyPaths } from '../envoy/paths.ts';
 import { planner } from '../envoy/plan.ts';
@@ -92,6 +92,7 @@ export class HttpPlane {
       spawn: (program, args, spawn) => parts.kernel.spawn(program, args, spawn),
       paths,
       cgroup: parts.cgroup,
+      module: options.module,
     });
     const { envoy: binary, module, concurrency, rejectUnknownFields, idleMs } = options;
     const requirements = { binary, module, version: undefined, uid: NOBODY };
@@ -201,8 +202,8 @@ export class HttpPlane {
     this.#published = rulesets;
     const all = new Map(rulesets);
     for (const [id, ruleset] of this.#retired) all.set(id, { ...ruleset, rules: withoutHttp(ruleset) });
-    const { module: modulePath, port } = this.#options;
-    for (const [type, resources] of encodeTraffic(this.#codec, translate(all, { modulePath, port })))
+    const { port } = this.#options;
+    for (const [type, resources] of encodeTraffic(this.#codec, translate(all, { modulePath: MODULE_IN_ENVOY, port })))
       this.#revision = this.#cache.set(type, resources);
     return this.#revision;
   }
@@ -237,7 +238,7 @@ export async function openHttpPlane({ config, kernel, object, log, record }: Htt
     {
       runDir,
       envoy: config.envoy ?? installed('envoy', ['build', 'envoy', ENVOY_VERSION, 'envoy']),
-      module: installed(MODULE, ['native', MODULE]),
+      module: config.envoyModule ?? installed(MODULE, ['native', MODULE]),
       port: config.envoyPort,
       concurrency: config.envoyConcurrency,
       idleMs: config.envoyIdleSeconds * 1000,

@@ -5,6 +5,7 @@ import { addAgentCommand } from './commands/agent.ts';
 import { addBypassCommand } from './commands/bypass.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addEnvoyCommand } from './commands/envoy.ts';
 import { addListCommands } from './commands/list.ts';
 import { addObserveCommand } from './commands/observe.ts';
 import { addPolicyCommands } from './commands/policy.ts';
@@ -32,6 +33,7 @@ addStatusCommand(program, io);
 addObserveCommand(program, io);
 addPolicyCommands(program, io);
 addListCommands(program, io);
+addEnvoyCommand(program, io);
 addBypassCommand(program, io);
 addUninstallCommand(program, io);
 program

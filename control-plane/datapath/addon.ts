@@ -189,7 +189,9 @@ class AddonKernel implements Kernel {
   spawn(program: string, args: readonly string[], options: SpawnOptions): number {
     const env = Object.entries(options.env).map(([name, value]) => ({ name, value }));
     const capabilities = [...options.capabilities];
-    return call('other', () => this.#addon.spawn(program, [...args], { ...options, capabilities, env }));
+    return call('other', () =>
+      this.#addon.spawn(program, [...args], { ...options, file: options.file, capabilities, env }),
+    );
   }
 
   waitPid(pid: number, startTime?: number): ProcessEnd | undefined {

@@ -9,6 +9,8 @@ export interface SpawnOptions {
   readonly cgroup: string | undefined;
   /** File that stdout and stderr are appended to; made with mode 0600 where it is not there. */
   readonly stdout: string;
+  /** Opened by us for reading; the program finds it as /proc/self/fd/200, wherever it stands. */
+  readonly file?: string;
   /** Nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -21,8 +23,8 @@ export interface ProcessEnd {
 
 export interface ProcessKernel {
   /**
-   * Starts a program in a session of its own, in the folder `/`, without our file descriptors. Its user must be able to
-   * reach it. @returns its pid. @throws with the errno of what failed, the start of the program included
+   * Starts a program in a session of its own, in the folder `/`, without our file descriptors. Its user must be allowed
+   * to run it, not to walk to it. @returns its pid. @throws with the errno of what failed, the start of the program included
    */
   spawn(program: string, args: readonly string[], options: SpawnOptions): number;
   /**

@@ -1,6 +1,7 @@
-/** The three acts. Every claim is checked twice: by what the client met and by the flow that was reported. */
+/** The acts. Every claim is checked twice: by what the client met and by the flow that was reported. */
 import { POLICY_NAME, podName, type Role } from './cast.ts';
 import type { ObservedFlow } from './flows.ts';
+import { playHttp } from './http-act.ts';
 import type { Claim, Narrator } from './narrator.ts';
 import { type Stage, TIMEOUT_MS } from './stage.ts';
 import type { RequestOutcome } from './workload.ts';
@@ -16,6 +17,8 @@ export type Act = (stage: Stage, narrator: Narrator) => Promise<readonly Claim[]
 export interface ActSettings {
   /** Text of act 2's policy file. */
   readonly policy: string;
+  /** Text of act 4's. */
+  readonly httpPolicy: string;
   /** Ids of the instance's pinned links, by name. */
   readonly links: () => ReadonlyMap<string, number>;
 }
@@ -30,6 +33,10 @@ export function actsOf(settings: ActSettings): readonly { readonly title: string
     {
       title: 'The agent is killed and comes back, under load.',
       play: (stage, narrator) => playRestart(stage, narrator, settings),
+    },
+    {
+      title: 'A rule about HTTP: Envoy comes, and goes with it.',
+      play: playHttp(settings.httpPolicy, settings.policy),
     },
   ];
 }

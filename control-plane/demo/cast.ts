@@ -68,3 +68,13 @@ spec:
     - matchLabels:
         app: frontend-web
 `;
+
+export const HTTP_POLICY = `${POLICY}    toPorts:
+    - ports:
+      - port: "${PORT}"
+        protocol: TCP
+      rules:
+        http:
+        - method: GET
+          path: /api/.*
+`;

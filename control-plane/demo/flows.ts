@@ -14,6 +14,8 @@ export interface ObservedFlow {
   readonly sourcePort: number | undefined;
   readonly destinationPort: number | undefined;
   readonly dropReason: string | undefined;
+  /** Of an HTTP request. */
+  readonly method: string | undefined;
   /** kind/namespace/name of every policy that the flow names. */
   readonly allowedBy: readonly string[];
   readonly deniedBy: readonly string[];
@@ -45,6 +47,7 @@ interface JsonFlow {
   readonly source?: JsonEndpoint;
   readonly destination?: JsonEndpoint;
   readonly drop_reason_desc?: string;
+  readonly l7?: { readonly http?: { readonly method?: string } };
   readonly egress_allowed_by?: readonly JsonPolicy[];
   readonly ingress_allowed_by?: readonly JsonPolicy[];
   readonly egress_denied_by?: readonly JsonPolicy[];
@@ -66,6 +69,7 @@ export function parseFlow(line: string): ObservedFlow | undefined {
     sourcePort: ports?.source_port,
     destinationPort: ports?.destination_port,
     dropReason: flow.drop_reason_desc,
+    method: flow.l7?.http?.method,
     allowedBy: [...(flow.egress_allowed_by ?? []), ...(flow.ingress_allowed_by ?? [])].map(policyName),
     deniedBy: [...(flow.egress_denied_by ?? []), ...(flow.ingress_denied_by ?? [])].map(policyName),
     raw: line,
@@ -123,9 +127,13 @@ export class FlowFollower {
   async lineOf(flow: ObservedFlow, timeoutMs = 2_000): Promise<string | undefined> {
     const ends = [withPort(flow.source, flow.sourcePort), withPort(flow.destination, flow.destinationPort)];
     return this.#text
-      .waitForLine((line) => ends.every((end) => line.includes(end)) && verdictWords(flow.verdict).test(line), {
-        timeoutMs,
-      })
+      .waitForLine(
+        (line) =>
+          ends.every((end) => line.includes(end)) &&
+          verdictWords(flow.verdict).test(line) &&
+          (flow.method === undefined || line.includes(`http-request`)),
+        { timeoutMs },
+      )
       .catch(() => undefined);
   }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pinsOf } from '../datapath/pins.ts';
 import { SidestepError } from '../model/error.ts';
 import { actsOf } from './acts.ts';
-import { type Cast, castOf, namespacesOf, POLICY, podName, rolesOf } from './cast.ts';
+import { type Cast, castOf, HTTP_POLICY, namespacesOf, POLICY, podName, rolesOf } from './cast.ts';
 import { BPFFS, bpffsMounted, cleanUp, sweep } from './cleanup.ts';
 import { folderExists } from './namespaces.ts';
 import type { Claim, Narrator } from './narrator.ts';
@@ -17,7 +17,9 @@ export interface DemoSettings {
   readonly keep: boolean;
   /** Another file for act 2. */
   readonly policyFile: string | undefined;
-  /** Called before acts 2 and 3; the demo goes on when it resolves. */
+  /** Another file for act 4. */
+  readonly httpPolicyFile: string | undefined;
+  /** Called before every act but the first; the demo goes on when it resolves. */
   readonly beforeAct: (act: number, signal: AbortSignal) => Promise<void>;
   /** Ids of the links pinned in a folder, by name. */
   readonly readLinks: (folder: string) => ReadonlyMap<string, number>;
@@ -33,6 +35,7 @@ export async function runDemo(settings: DemoSettings, narrator: Narrator): Promi
   if (process.geteuid?.() !== 0)
     throw new SidestepError('KERNEL_PERMISSION', 'The demo makes network namespaces: run it as root.');
   const policy = settings.policyFile === undefined ? POLICY : readPolicy(settings.policyFile);
+  const httpPolicy = settings.httpPolicyFile === undefined ? HTTP_POLICY : readPolicy(settings.httpPolicyFile);
   await sweep(settings.command, { kept: false });
   const cast = castOf(process.pid);
   const record = recordOf(cast);
@@ -46,7 +49,7 @@ export async function runDemo(settings: DemoSettings, narrator: Narrator): Promi
     await stage.setUp();
     narrator.say(`Stage set in ${seconds(started).toFixed(1)} s.`);
     narrator.ready({ instance: record.instance, folder: record.folder, namespaces: namespacesByName(cast) });
-    const passed = await play(settings, stage, record, policy, narrator);
+    const passed = await play(settings, stage, record, policy, httpPolicy, narrator);
     if (settings.keep) {
       await stage.strike();
       settings.signal.throwIfAborted();
@@ -90,12 +93,13 @@ async function play(
   stage: Stage,
   record: DemoRecord,
   policy: string,
+  httpPolicy: string,
   narrator: Narrator,
 ): Promise<boolean> {
   const claims: Claim[] = [];
   const began = Date.now();
   const links = (): ReadonlyMap<string, number> => settings.readLinks(pinsOf(BPFFS, record.instance).links);
-  for (const [index, { title, play }] of actsOf({ policy, links }).entries()) {
+  for (const [index, { title, play }] of actsOf({ policy, httpPolicy, links }).entries()) {
     const act = index + 1;
     if (act > 1) await settings.beforeAct(act, settings.signal);
     settings.signal.throwIfAborted();

@@ -15,6 +15,7 @@ export interface ClientSettings {
   readonly count?: number;
   readonly intervalMs?: number;
   readonly keepAlive?: boolean;
+  readonly method?: string;
 }
 
 /** How long the client waits; a refused one hears nothing at all. */
@@ -49,6 +50,8 @@ export class Stage {
       source: this.manifests.path,
       stateDirectory: folder('state'),
       logFile: folder('agent.log'),
+      // Envoy's usual half a minute of patience would be the longest scene.
+      extraArguments: ['--envoy-idle-seconds', '1'],
     });
   }
 
@@ -102,8 +105,17 @@ export class Stage {
   /** A client in a workload that keeps asking the backend until `stop`, or `count` times. */
   client(role: Role, settings: ClientSettings = {}): Client {
     this.signal.throwIfAborted();
-    const { count, intervalMs = 50, keepAlive = false } = settings;
-    const options = ['--url', this.url, '--interval', String(intervalMs), '--timeout', String(TIMEOUT_MS)];
+    const { count, intervalMs = 50, keepAlive = false, method = 'GET' } = settings;
+    const options = [
+      '--url',
+      this.url,
+      '--interval',
+      String(intervalMs),
+      '--timeout',
+      String(TIMEOUT_MS),
+      '--method',
+      method,
+    ];
     if (count !== undefined) options.push('--count', String(count));
     if (keepAlive) options.push('--keep-alive');
     const child = this.#workload(role, ['ask', ...options]);

@@ -9,15 +9,21 @@ export interface RequestOutcome {
   readonly status?: number;
   /** Errno name, or TIMEOUT when nothing came back at all. */
   readonly error?: string;
+  /** Our address as the server saw it. */
+  readonly seenAs?: string;
   /** Our port: the same number twice is the same connection. */
   readonly port?: number;
 }
 
+/** The server says in this header whom it sees. */
+const SEEN_AS = 'x-seen-as';
+
 /** Answers every request with 200 until the signal; `ready` is called once it listens. */
 export function serve(port: number, signal: AbortSignal, ready: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const server = createServer((_, response) => {
+    const server = createServer((asked, response) => {
       response.setHeader('content-type', 'text/plain');
+      response.setHeader(SEEN_AS, (asked.socket.remoteAddress ?? '').replace(/^::ffff:/, ''));
       response.end('hello from the backend\n');
     });
     // The client decides how long a connection lives.
@@ -39,6 +45,8 @@ export interface ClientOptions {
   readonly timeoutMs: number;
   /** All requests over one connection; otherwise each over a new one. */
   readonly keepAlive: boolean;
+  /** Default GET. */
+  readonly method?: string;
 }
 
 /** Requests one after the other; `report` gets each outcome. */
@@ -60,14 +68,20 @@ function once(options: ClientOptions, agent: Agent): Promise<RequestOutcome> {
   const start = Date.now();
   const began = performance.now();
   return new Promise((resolve) => {
-    const settle = (outcome: { status?: number; error?: string; port?: number }): void => {
+    const settle = (outcome: { status?: number; error?: string; port?: number; seenAs?: string }): void => {
       clearTimeout(timer);
       resolve({ start, milliseconds: Math.round((performance.now() - began) * 10) / 10, ...outcome });
     };
-    const asked = request(options.url, { agent }, (response) => {
+    const asked = request(options.url, { agent, method: options.method ?? 'GET' }, (response) => {
       const port = response.socket.localPort;
       response.on('error', (error: NodeJS.ErrnoException) => settle({ error: error.code ?? error.message }));
-      response.on('end', () => settle({ status: response.statusCode ?? 0, ...(port === undefined ? {} : { port }) }));
+      response.on('end', () =>
+        settle({
+          status: response.statusCode ?? 0,
+          ...(port === undefined ? {} : { port }),
+          ...(typeof response.headers[SEEN_AS] === 'string' ? { seenAs: response.headers[SEEN_AS] } : {}),
+        }),
+      );
       response.resume();
     });
     const timer = setTimeout(

@@ -19,6 +19,8 @@ export interface SpawnOptions {
   readonly cgroup: string | undefined;
   /** File that stdout and stderr are appended to. */
   readonly stdout: string;
+  /** File that it finds open as descriptor 200. */
+  readonly file?: string;
   /** Nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -30,9 +32,14 @@ export interface LauncherOptions {
   readonly spawn: Spawn;
   readonly paths: EnvoyPaths;
   readonly cgroup: EnvoyCgroup | undefined;
+  /** The identity module: handed over open, because Envoy's user may not be able to walk to it. */
+  readonly module?: string;
   readonly uid?: number;
   readonly gid?: number;
 }
+
+/** Where Envoy finds the module that `LauncherOptions.module` hands over. */
+export const MODULE_IN_ENVOY = '/proc/self/fd/200';
 
 const NOBODY = 65534;
 /** To listen transparently and to speak with the clients' addresses. */
@@ -101,6 +108,7 @@ export class ProcessLauncher implements EnvoyLauncher {
         capabilities,
         cgroup,
         stdout,
+        ...(this.#options.module === undefined ? {} : { file: this.#options.module }),
         env: { PATH: '/usr/bin:/bin' },
       });
     } catch (cause) {

@@ -1,7 +1,6 @@
 /** Can this Envoy be used? Its version, and whether our module fits it, before the first start rather than by a refused listener. */
 import { createHash } from 'node:crypto';
 import { readFileSync, type Stats, statSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { SidestepError } from '../model/error.ts';
 import { type DynamicSymbols, readDynamicSymbols } from './elf.ts';
 import type { EnvoyLauncher } from './ports.ts';
@@ -85,7 +84,7 @@ function requireFit(path: string, module: DynamicSymbols, envoy: DynamicSymbols)
   if (lacking.length > 0) throw mismatch(`this Envoy does not offer ${lacking.join(', ')}`);
 }
 
-/** Whether a user who is nobody special may use the file, and pass every folder above it. */
+/** Whether a user who is nobody special may use the file. */
 function requireAccess(code: 'ENVOY_MISSING' | 'ENVOY_MODULE_MISSING', path: string, uid: number, bits: number): void {
   const error = (why: string): SidestepError => new SidestepError(code, `${path} ${why}`, { path });
   let stat: Stats;
@@ -97,9 +96,6 @@ function requireAccess(code: 'ENVOY_MISSING' | 'ENVOY_MODULE_MISSING', path: str
   if (!stat.isFile()) throw error('is not a file');
   if (uid === 0) return;
   const may = (at: Stats, wanted: number): boolean => (at.mode & (at.uid === uid ? 0o700 : 0o007) & wanted) !== 0;
+  // Both are opened by us and handed over: the folders above them do not matter.
   if (!may(stat, bits)) throw error(`may not be used by user ${uid}`);
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    if (!may(statSync(folder), 0o111)) throw error(`cannot be reached by user ${uid}: ${folder} is closed to it`);
-    if (folder === dirname(folder)) return;
-  }
 }

@@ -146,7 +146,8 @@ export class FlowPrinter {
   #verdict(flow: Flow): string {
     const policy = flow.event_type.type === EVENT_TYPE.POLICY_VERDICT;
     const word = policy
-      ? ({ FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED', REDIRECTED: 'REDIRECTED' }[flow.verdict] ?? flow.verdict)
+      ? ({ FORWARDED: 'ALLOWED', DROPPED: 'DENIED', AUDIT: 'AUDITED', REDIRECTED: 'REDIRECTED' }[flow.verdict] ??
+        flow.verdict)
       : flow.verdict;
     const painted = this.#paint(
       flow.verdict === 'FORWARDED' ? 'green' : flow.verdict === 'DROPPED' ? 'red' : 'yellow',

@@ -180,6 +180,71 @@ test('a policy names the workloads here that it selects', () => {
   expect(policies.map(({ selects }) => selects)).toEqual([['shop/api'], []]);
 });
 
+/** Everybody may ask api for paths. */
+function http(path: string, more: Partial<Policy> = {}): Policy {
+  const policy = closing('api');
+  const rule = { ...policy.ref, rule: 'ingress[0]' };
+  return {
+    ...policy,
+    rules: [
+      {
+        ref: rule,
+        direction: 'ingress',
+        peers: { kind: 'any' },
+        ports: [{ protocol: 6, port: 80, http: [{ ref: { ...rule, rule: `${rule.rule}.http[0]` }, match: { path } }] }],
+      },
+    ],
+    ...more,
+  };
+}
+
+test('an edit of what an HTTP rule admits keeps the id of its ruleset, another port does not', () => {
+  const compiler = newCompiler();
+  const pods = [pod('api', '10.0.0.2')];
+  const [before] = compiler.compile(objects(pods, [http('/a')])).rulesets.values();
+  const [edited] = compiler.compile(objects(pods, [http('/b')])).rulesets.values();
+  expect([before?.id, edited?.id]).toEqual([16, 16]);
+  expect(edited?.rules.map(({ match }) => match)).toEqual([{ path: '/b' }]);
+  const moved = http('/b');
+  const rules = moved.rules.map((rule) => ({ ...rule, ports: rule.ports.map((port) => ({ ...port, port: 81 })) }));
+  expect([...compiler.compile(objects(pods, [{ ...moved, rules }])).rulesets.keys()]).toEqual([17]);
+  expect([...compiler.compile(objects(pods)).rulesets.keys()]).toEqual([]);
+  expect([...compiler.compile(objects(pods, [http('/c')])).rulesets.keys()]).toEqual([16]);
+});
+
+test('a ruleset keeps its id over a restart', () => {
+  const path = join(folder, 'rulesets.json');
+  const pods = [pod('api', '10.0.0.2'), pod('web', '10.0.0.1')];
+  const other = http('/x', { ref: { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'another' } });
+  newCompiler(path).compile(objects(pods, [http('/a')]));
+  const ids = (policies: readonly Policy[]): number[] => [
+    ...newCompiler(path).compile(objects(pods, policies)).rulesets.keys(),
+  ];
+  expect(ids([http('/a'), other])).toEqual([17]);
+  expect(ids([http('/a')])).toEqual([16]);
+});
+
+test('without Envoy what an HTTP rule would have to look into is denied, and named', () => {
+  const compiler = new Compiler(new Numbers(undefined), { nodeName: 'here', podRanges: [], http: false });
+  const { tables, rulesets, origins } = compiler.compile(objects([pod('api', '10.0.0.2')], [http('/a')]));
+  const entries = [...tables.values()].flatMap((table) => table.entries);
+  expect(entries.map(({ identity, verdict, precedence, ruleset }) => [identity, verdict, precedence, ruleset])).toEqual(
+    [
+      [0, 'deny', 154, 0],
+      [1, 'allow', 254, 0],
+    ],
+  );
+  expect(origins.get(entries[0]?.rule ?? 0)).toMatchObject({ kind: 'rules', rules: [{ rule: 'ingress[0]' }] });
+  expect(rulesets.size).toBe(0);
+});
+
+test('where nothing asks for default deny an HTTP rule has nothing to admit', () => {
+  const open = http('/a', { defaultDeny: { egress: false, ingress: false } });
+  const { tables, rulesets } = newCompiler().compile(objects([pod('api', '10.0.0.2')], [open]));
+  expect([...tables.values()].flatMap(({ entries }) => entries.map(({ verdict }) => verdict))).toEqual(['allow']);
+  expect(rulesets.size).toBe(0);
+});
+
 test('numbers are on disk before the snapshot is handed out', () => {
   const path = join(folder, 'numbers.json');
   const { workloads } = newCompiler(path).compile(objects([pod('web', '10.0.0.1')], [closing('web')]));

@@ -1,4 +1,7 @@
-/** Random policies, asked three ways: the evaluator, a simulation of the kernel's look-ups, and a compiler with a past. */
+/**
+ * Random policies, asked three ways: the evaluator, a simulation of the kernel's look-ups and of Envoy's, and a compiler
+ * with a past.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Numbers } from '../identity/numbers.ts';
@@ -9,16 +12,20 @@ import {
   DIRECTIONS,
   formatPolicyRef,
   formatRuleRef,
+  type HttpMatch,
   type Origin,
   type Peers,
   type Policy,
+  type PolicyRef,
   type PortMatch,
   type Selector,
 } from '../model/policy.ts';
-import type { PolicyTable, Snapshot, TableEntry } from '../model/snapshot.ts';
+import type { PolicyTable, Ruleset, Snapshot, TableEntry } from '../model/snapshot.ts';
 import { Compiler } from './compile.ts';
 import { evaluateHalf, type HalfAnswer } from './evaluate.ts';
-import { RESERVED_IDENTITIES } from './identities.ts';
+import type { HttpRequest } from './http-match.ts';
+import { HOST, RESERVED_IDENTITIES } from './identities.ts';
+import { keyNumber } from './settle.ts';
 
 const RUNS = 1000;
 const APPS = ['web', 'api', 'db'];
@@ -61,10 +68,36 @@ const peers: fc.Arbitrary<Peers> = fc.oneof(
 );
 /** Rule ports and asked ports come from the same few, so that half of the questions sit on a boundary. */
 const ports = fc.constantFrom(0, 80, 81, 443);
-const portMatch: fc.Arbitrary<PortMatch> = fc.record({ protocol: fc.constantFrom(6, 17, 132), port: ports });
+const httpMatch: fc.Arbitrary<HttpMatch> = fc.record(
+  {
+    method: fc.constantFrom('GET', 'POST', 'GET|PUT'),
+    path: fc.constantFrom('/a', '/a.*', '/b|/c', '/a\\?x=[0-9]'),
+    host: fc.constantFrom('h', 'h(:80)?'),
+  },
+  { requiredKeys: [] },
+);
+/** The HTTP rules of a port, still without names. */
+interface PortDraft extends Pick<PortMatch, 'protocol' | 'port'> {
+  readonly http?: readonly HttpMatch[];
+}
+const portMatch: fc.Arbitrary<PortDraft> = fc.oneof(
+  fc.record({ protocol: fc.constantFrom(6, 17, 132), port: ports }),
+  fc.record({
+    protocol: fc.constant(6),
+    port: fc.constantFrom(80, 81),
+    http: fc.array(httpMatch, { minLength: 1, maxLength: 2 }),
+  }),
+);
 const section = fc.option(
   fc.array(fc.record({ peers, ports: fc.array(portMatch, { maxLength: 3 }) }), { maxLength: 3 }),
 );
+const REQUESTS: readonly HttpRequest[] = [
+  { method: 'GET', path: '/a', host: 'h' },
+  { method: 'POST', path: '/a?x=1', host: 'h:80' },
+  { method: 'PUT', path: '/ab', host: '' },
+  { method: 'GET', path: '/c', host: 'h:80' },
+  { method: 'HEAD', path: '/', host: 'g' },
+];
 const policies = fc
   .array(fc.record({ namespace: namespaces, subject: selector(namespaces), egress: section, ingress: section }), {
     maxLength: 5,
@@ -80,6 +113,9 @@ const policies = fc
           (sections[direction] ?? []).map((rule, j) => ({
             ...rule,
             direction,
+            ports: rule.ports.map(({ http, ...port }, k) =>
+              nameHttp(port, http, ref, `${direction}[${j}].toPorts[${k}]`),
+            ),
             ref: { ...ref, rule: `${direction}[${j}]` },
           })),
         ),
@@ -87,6 +123,11 @@ const policies = fc
       };
     }),
   );
+
+function nameHttp(port: PortMatch, http: readonly HttpMatch[] | undefined, ref: PolicyRef, path: string): PortMatch {
+  const named = http?.map((match, i) => ({ ref: { ...ref, rule: `${path}.rules.http[${i}]` }, match }));
+  return named ? { ...port, http: named } : port;
+}
 
 function objectsOf(pods: readonly PodObject[], list: readonly Policy[]): ObjectSet {
   return {
@@ -112,8 +153,13 @@ function lookUp(table: PolicyTable, identity: number, protocol: number, port: nu
     .sort((a, b) => b.prefix - a.prefix)[0];
 }
 
+interface Simulated {
+  readonly text: string;
+  readonly ruleset: Ruleset | undefined;
+}
+
 /** What the kernel program does with a table, in as few words as possible. */
-function simulate(snapshot: Snapshot, table: PolicyTable, identity: number, protocol: number, port: number): string {
+function simulate(snapshot: Snapshot, table: PolicyTable, identity: number, protocol: number, port: number): Simulated {
   const exact = lookUp(table, identity, protocol, port);
   const any = lookUp(table, 0, protocol, port);
   const exactWins =
@@ -124,9 +170,26 @@ function simulate(snapshot: Snapshot, table: PolicyTable, identity: number, prot
   const entry = exactWins ? exact : any;
   if (entry) {
     const match = { 0: exactWins ? 1 : 4, 16: exactWins ? 5 : 6, 32: exactWins ? 2 : 3 }[entry.prefix];
-    return `${entry.verdict === 'allow' ? 'ALLOWED' : 'DENIED'} ${match} ${describe(snapshot.origins.get(entry.rule))}`;
+    const origin = describe(snapshot.origins.get(entry.rule));
+    return {
+      text: `${entry.verdict === 'deny' ? 'DENIED' : 'ALLOWED'} ${entry.verdict === 'redirect'} ${match} ${origin}`,
+      ruleset: snapshot.rulesets.get(entry.ruleset),
+    };
   }
-  return table.enforcing ? `DENIED 0 ${describe(snapshot.origins.get(table.defaultRule))}` : 'ALLOWED 0 no-policy ';
+  const origin = describe(snapshot.origins.get(table.defaultRule));
+  return { text: table.enforcing ? `DENIED false 0 ${origin}` : 'ALLOWED false 0 no-policy ', ruleset: undefined };
+}
+
+/** What Envoy does with a ruleset: names of the rules that admit the request. */
+function admitting({ rules }: Ruleset, request: HttpRequest): string[] {
+  const fits = (pattern: string | undefined, text: string): boolean =>
+    pattern === undefined || new RegExp(`^(?:${pattern})$`).test(text);
+  return rules
+    .filter(
+      ({ match }) =>
+        fits(match?.method, request.method) && fits(match?.path, request.path) && fits(match?.host, request.host),
+    )
+    .map(({ ref }) => formatRuleRef(ref));
 }
 
 function describe(origin: Origin | undefined): string {
@@ -140,12 +203,12 @@ function describe(origin: Origin | undefined): string {
   }
 }
 
-function describeAnswer({ verdict, match, reason, rules, policies: refs }: HalfAnswer): string {
-  return `${verdict} ${match} ${reason} ${[...rules.map(formatRuleRef), ...refs.map(formatPolicyRef)].join(' ')}`;
+function describeAnswer({ verdict, l7, match, reason, rules, policies: refs }: HalfAnswer): string {
+  return `${verdict} ${l7} ${match} ${reason} ${[...rules.map(formatRuleRef), ...refs.map(formatPolicyRef)].join(' ')}`;
 }
 
-test('the evaluator answers what two look-ups in the compiled tables answer, rule by rule', () => {
-  let [allowed, denied] = [0, 0];
+test('the evaluator answers what two look-ups in the compiled tables answer, rule by rule and request by request', () => {
+  let [allowed, denied, admitted, refused] = [0, 0, 0, 0];
   fc.assert(
     fc.property(policies, (list) => {
       const snapshot = newCompiler().compile(objectsOf(PODS, list));
@@ -159,28 +222,94 @@ test('the evaluator answers what two look-ups in the compiled tables answer, rul
                 const own = labelsOf(workload.labels);
                 const peer: Labels = RESERVED_IDENTITIES.get(id) ?? labelsOf(labels);
                 const [source, destination] = direction === 'egress' ? [own, peer] : [peer, own];
-                const answer = evaluateHalf(direction, { source, destination, protocol, port }, list);
+                const flow = { source, destination, protocol, port };
+                const answer = evaluateHalf(direction, flow, list);
                 if (answer.verdict === 'ALLOWED') allowed++;
                 else denied++;
-                expect(describeAnswer(answer)).toBe(simulate(snapshot, table, id, protocol, port));
+                const { text, ruleset } = simulate(snapshot, table, id, protocol, port);
+                expect(describeAnswer(answer)).toBe(text);
+                expect(ruleset === undefined).toBe(!answer.l7);
+                for (const http of ruleset ? REQUESTS : []) {
+                  const asked = evaluateHalf(direction, { ...flow, http }, list);
+                  const names = ruleset ? admitting(ruleset, http) : [];
+                  if (names.length > 0) admitted++;
+                  else refused++;
+                  expect(asked).toMatchObject({ verdict: names.length > 0 ? 'ALLOWED' : 'DENIED', l7: true });
+                  if (names.length > 0) expect(asked.rules.map(formatRuleRef)).toEqual(names);
+                  else expect(asked.reason).toBe('no-http-rule');
+                }
               }
     }),
     { numRuns: RUNS / 10 },
   );
   expect(Math.min(allowed, denied)).toBeGreaterThan(1000);
+  expect(Math.min(admitted, refused)).toBeGreaterThan(1000);
+});
+
+test('redirects and rulesets fit together, and the node itself is never redirected to its workloads', () => {
+  fc.assert(
+    fc.property(policies, (list) => {
+      const { tables, rulesets } = newCompiler().compile(objectsOf(PODS, list));
+      const redirects = [...tables.values()].flatMap(({ key, direction, entries }) =>
+        entries.filter(({ verdict }) => verdict === 'redirect').map((entry) => ({ key, direction, ...entry })),
+      );
+      expect(new Set(redirects.map(({ ruleset }) => ruleset))).toEqual(new Set(rulesets.keys()));
+      for (const { key, direction, identity, ruleset: id } of redirects) {
+        expect([direction, identity]).not.toEqual(['ingress', HOST]);
+        const ruleset = rulesets.get(id);
+        expect(ruleset).toMatchObject({ id, direction, key: expect.stringContaining(key) });
+        expect(ruleset?.rules.some(({ match }) => match)).toBe(true);
+      }
+      for (const { entries } of tables.values())
+        for (const { verdict, ruleset } of entries) if (verdict !== 'redirect') expect(ruleset).toBe(0);
+    }),
+    { numRuns: RUNS / 2 },
+  );
+});
+
+test('without HTTP rules a table is what it was, and with them only entries for their ports are others', () => {
+  const plain = (list: readonly Policy[]): Policy[] =>
+    list.map((policy) => ({
+      ...policy,
+      rules: policy.rules.map((rule) => ({
+        ...rule,
+        ports: rule.ports.map(({ protocol, port }) => ({ protocol, port })),
+      })),
+    }));
+  fc.assert(
+    fc.property(policies, (list) => {
+      const texts = (from: readonly Policy[]): string[] => {
+        const { tables, origins } = newCompiler().compile(objectsOf(PODS, from));
+        return [...tables.values()].flatMap(({ key, entries }) =>
+          entries
+            .filter(({ verdict }) => verdict === 'allow')
+            .map((entry) => `${key} ${keyNumber(entry)} ${describe(origins.get(entry.rule))}`),
+        );
+      };
+      const before = new Set(texts(plain(list)));
+      expect(texts(list).filter((text) => !before.has(text))).toEqual([]);
+    }),
+    { numRuns: RUNS / 2 },
+  );
 });
 
 /** Tables with names for numbers: rule ids depend on what was compiled before. */
-function readable({ tables, origins, policies: summaries }: Snapshot): unknown {
+function readable({ tables, origins, rulesets, policies: summaries }: Snapshot): unknown {
   return {
     summaries,
     tables: [...tables].map(([key, { defaultRule, entries, ...rest }]) => [
       key,
       rest,
       describe(origins.get(defaultRule)),
-      entries.map(({ rule, ...entry }) => [entry, describe(origins.get(rule))]),
+      entries.map(({ rule, ruleset, ...entry }) => [entry, describe(origins.get(rule)), contentOf(rulesets, ruleset)]),
     ]),
   };
+}
+
+/** A ruleset without its number. */
+function contentOf(rulesets: Snapshot['rulesets'], id: number): unknown {
+  const { key, direction, rules } = rulesets.get(id) ?? {};
+  return { key, direction, rules };
 }
 
 test('a compiler with a past compiles what a fresh one does', () => {
@@ -210,7 +339,11 @@ test('the order of policies and of pods changes no table', () => {
           .map(({ entries, defaultRule, ...rest }) => ({
             ...rest,
             defaultRule: describe(snapshot.origins.get(defaultRule)),
-            entries: entries.map(({ rule, ...entry }) => ({ ...entry, rule: describe(snapshot.origins.get(rule)) })),
+            entries: entries.map(({ rule, ruleset, ...entry }) => ({
+              ...entry,
+              rule: describe(snapshot.origins.get(rule)),
+              ruleset: contentOf(snapshot.rulesets, ruleset),
+            })),
           }))
           .sort((a, b) => (a.key < b.key ? -1 : 1));
       const forward = newCompiler().compile(objectsOf(PODS, list));

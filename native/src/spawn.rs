@@ -1,7 +1,7 @@
 //! Starts a program that is to outlive us: a session, cgroup and user of its own, and no more capabilities than it is given.
 //! capabilities(7), credentials(7).
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use napi::Result;
 use napi_derive::napi;
 
-use crate::errors::{failed, failure};
+use crate::errors::{failed, failure, last};
 use crate::talk::Io;
 
 const CAPABILITIES: u32 = 64;
@@ -19,6 +19,8 @@ const VERSION: u32 = 0x2008_0522;
 const FIRST_OTHER_FD: u32 = 3;
 /// Without close_range that marks (5.11) descriptors are looked at one by one, up to here.
 const MOST_FDS: u64 = 1 << 16;
+/// Where the program finds the file that it is handed. Within any limit.
+const HANDED_OVER: i32 = 200;
 
 #[napi(object)]
 pub struct EnvironmentVariable {
@@ -36,6 +38,8 @@ pub struct SpawnOptions {
     pub cgroup: Option<String>,
     /// File that its output and errors are added to.
     pub stdout: String,
+    /// File that the program finds open, for reading, as descriptor HANDED_OVER: it may stand where its user cannot go.
+    pub file: Option<String>,
     /// All of it: nothing is inherited.
     pub env: Vec<EnvironmentVariable>,
 }
@@ -60,6 +64,7 @@ struct Child {
     gid: u32,
     capabilities: u64,
     cgroup: Option<File>,
+    file: Option<File>,
     descriptors: u32,
 }
 
@@ -85,6 +90,13 @@ impl Child {
             outcome(unsafe { libc::write(file.as_raw_fd(), c"0".as_ptr().cast(), 1) } as libc::c_long)?;
         }
         self.mark_descriptors()?;
+        match &self.file {
+            // SAFETY: numbers only. This descriptor alone is not closed by the program's start.
+            Some(file) if file.as_raw_fd() == HANDED_OVER => outcome(unsafe { libc::fcntl(HANDED_OVER, libc::F_SETFD, 0) }.into())?,
+            // SAFETY: numbers only. A copy is not closed either; what it replaces is the parent's.
+            Some(file) => outcome(unsafe { libc::dup2(file.as_raw_fd(), HANDED_OVER) }.into())?,
+            None => {}
+        }
         for capability in 0..CAPABILITIES {
             if self.capabilities & (1 << capability) == 0 {
                 // Fails above the last one the kernel knows, and where we may not; no_new_privs below bars the way back anyway.
@@ -139,6 +151,17 @@ fn descriptors() -> u32 {
     limit.rlim_cur.min(MOST_FDS) as u32
 }
 
+/// The same file on the first free descriptor from HANDED_OVER on.
+fn raise(file: &File) -> Result<File> {
+    // SAFETY: numbers only.
+    let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HANDED_OVER) };
+    if fd < 0 {
+        return Err(last("duplicate a descriptor"));
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
 /// @returns the process id. Its end is asked for with `wait_pid`.
 #[napi(catch_unwind)]
 pub fn spawn(program: String, arguments: Vec<String>, options: SpawnOptions) -> Result<u32> {
@@ -154,9 +177,14 @@ pub fn spawn(program: String, arguments: Vec<String>, options: SpawnOptions) -> 
         Some(folder) => Some(open(&Path::new(folder).join("cgroup.procs"), OpenOptions::new().write(true))?),
         None => None,
     };
-    let child = Child { uid: options.uid, gid: options.gid, capabilities, cgroup, descriptors: descriptors() };
-    let mut command = Command::new(&program);
-    command.args(arguments).env_clear().envs(options.env.into_iter().map(|variable| (variable.name, variable.value)));
+    let reading = |path: &str| open(Path::new(path), OpenOptions::new().read(true));
+    // Before anything else is opened: where the number is free it is taken now, so that in the child it covers nothing needed.
+    let file = options.file.as_deref().map(|path| reading(path).and_then(|file| raise(&file))).transpose()?;
+    let child = Child { uid: options.uid, gid: options.gid, capabilities, cgroup, file, descriptors: descriptors() };
+    // Opened by us and started through the descriptor: its user need not be able to walk there, only to run it.
+    let binary = reading(&program)?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
+    command.arg0(&program).args(arguments).env_clear().envs(options.env.into_iter().map(|variable| (variable.name, variable.value)));
     command.current_dir("/").stdin(Stdio::null()).stdout(output).stderr(errors);
     // SAFETY: `prepare` makes system calls only.
     unsafe { command.pre_exec(move || child.prepare()) };

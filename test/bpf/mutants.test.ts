@@ -1,4 +1,4 @@
-/** Could the property test fail at all? Five mistakes are planted, one at a time; each must be found. */
+/** Could the property test fail at all? Seven mistakes are planted, one at a time; each must be found. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest';
 import { Numbers } from '../../control-plane/identity/numbers.ts';
 import { Compiler } from '../../control-plane/policy/compile.ts';
 import { Lab } from './lab.ts';
-import { compareWithKernel } from './property.ts';
+import { compareWithKernel, STEERING } from './property.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const WORK = join(ROOT, 'build', `mutants-${process.pid}`);
@@ -44,6 +44,12 @@ const KERNEL_MUTANTS = [
     right: 'return decide_half(responder->ingress_table,',
     wrong: 'return decide_half(responder->egress_table,',
   },
+  {
+    name: 'redirect',
+    file: 'lib/flow.h',
+    right: 'return d->egress.verdict == VERDICT_REDIRECT || d->ingress.verdict == VERDICT_REDIRECT;',
+    wrong: 'return d->egress.verdict == VERDICT_REDIRECT;',
+  },
 ];
 
 it.each(KERNEL_MUTANTS)(
@@ -55,7 +61,7 @@ it.each(KERNEL_MUTANTS)(
     cpSync(join(ROOT, 'bpf'), folder, { recursive: true, filter: (path) => !path.endsWith('/build') });
     plant(join(folder, file), right, wrong);
     execFileSync('make', ['-s', '-C', folder], { stdio: 'pipe' });
-    using lab = new Lab({ object: join(folder, 'build/sidestep.bpf.o') });
+    using lab = new Lab({ object: join(folder, 'build/sidestep.bpf.o'), steering: STEERING });
     const newCompiler = (numbers: Numbers): Compiler => new Compiler(numbers, { nodeName: 'here', podRanges: [] });
     const { mismatches } = await compareWithKernel(lab, {
       sets: 60,
@@ -69,13 +75,28 @@ it.each(KERNEL_MUTANTS)(
   },
 );
 
-it('a mistake in the selectors is found in the compiler', { timeout: 60_000 }, async () => {
-  const folder = join(WORK, 'selector');
+const COMPILER_MUTANTS = [
+  {
+    name: 'the selectors',
+    file: 'policy/peers.ts',
+    right: 'return peers.selectors.some(',
+    wrong: 'return peers.selectors.slice(1).some(',
+  },
+  {
+    name: 'the sum of HTTP rules',
+    file: 'policy/decision-points.ts',
+    right: '[...own, ...everybody]',
+    wrong: '[...own]',
+  },
+];
+
+it.each(COMPILER_MUTANTS)('a mistake in $name is found in the compiler', { timeout: 60_000 }, async (mistake) => {
+  const folder = join(WORK, mistake.name.replaceAll(' ', '-'));
   for (const part of ['model', 'policy', 'identity', 'generated'])
     cpSync(join(ROOT, 'control-plane', part), join(folder, part), { recursive: true });
-  plant(join(folder, 'policy/peers.ts'), 'return peers.selectors.some(', 'return peers.selectors.slice(1).some(');
+  plant(join(folder, mistake.file), mistake.right, mistake.wrong);
   const mutant = (await import(join(folder, 'policy/compile.ts'))) as { Compiler: typeof Compiler };
-  using lab = new Lab();
+  using lab = new Lab({ steering: STEERING });
   const newCompiler = (numbers: Numbers): Compiler => new mutant.Compiler(numbers, { nodeName: 'here', podRanges: [] });
   const { mismatches } = await compareWithKernel(lab, {
     sets: 60,
@@ -89,7 +110,7 @@ it('a mistake in the selectors is found in the compiler', { timeout: 60_000 }, a
 });
 
 it('without a mistake the same seed finds nothing', { timeout: 60_000 }, async () => {
-  using lab = new Lab();
+  using lab = new Lab({ steering: STEERING });
   const newCompiler = (numbers: Numbers): Compiler => new Compiler(numbers, { nodeName: 'here', podRanges: [] });
   const { mismatches } = await compareWithKernel(lab, {
     sets: 60,

@@ -1,6 +1,7 @@
 /**
  * Random policies and flows, asked twice: the evaluator, which reads rules and labels, and the loaded program, which is
- * given a real packet. Verdict, rule and kind of match must be the same. Seeded, so that a mismatch can be seen again.
+ * given a real packet. Verdict, rule and kind of match must be the same, and who goes through Envoy. Seeded, so that a
+ * mismatch can be seen again.
  */
 
 import type { Numbers } from '../../control-plane/identity/numbers.ts';
@@ -17,6 +18,7 @@ import {
   type Policy,
   type PortMatch,
   type Rule,
+  type RuleRef,
   type Selector,
 } from '../../control-plane/model/policy.ts';
 import type { Snapshot } from '../../control-plane/model/snapshot.ts';
@@ -37,8 +39,11 @@ const HOST = { ipv4: '172.16.0.1', ipv6: 'fd16::1' };
 const STRAY = { ipv4: '10.1.200.1', ipv6: 'fd01::c8' };
 const UPLINK = 99;
 
+/** What the lab must be told for HTTP rules to have a way to Envoy. */
+export const STEERING = { mark: 0x200, envoyPort: 15001 };
+
 export interface Tally {
-  /** "ipv4 TCP ALLOWED" -> how many */
+  /** "ipv4 TCP ALLOWED" (DENIED, PROXIED) -> how many */
   readonly counts: ReadonlyMap<string, number>;
   readonly flows: number;
   readonly mismatches: readonly string[];
@@ -77,7 +82,8 @@ export async function compareWithKernel(lab: Lab, options: PropertyOptions): Pro
     const events = new Map((await lab.events(asked.length)).map((event) => [tagOf(event), event]));
     for (const question of asked) {
       flows++;
-      const key = `${question.family} ${question.protocolName} ${question.expected.passed ? 'ALLOWED' : 'DENIED'}`;
+      const { passed, proxied } = question.expected;
+      const key = `${question.family} ${question.protocolName} ${proxied ? 'PROXIED' : passed ? 'ALLOWED' : 'DENIED'}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);
       const wrong = judge(question, events.get(question.tag), snapshot.origins);
       if (wrong) mismatches.push(`seed ${options.seed} set ${set}: ${question.text}: ${wrong}`);
@@ -155,7 +161,7 @@ class World {
             ref: { ...ref, rule: `${direction}[${i}]` },
             direction,
             peers: this.#peers(namespace),
-            ports: this.#ports(),
+            ports: this.#ports({ ...ref, rule: `${direction}[${i}]` }),
           });
     return { ref, subject, defaultDeny, rules, refused: false };
   }
@@ -184,11 +190,13 @@ class World {
     };
   }
 
-  #ports(): PortMatch[] {
+  #ports(rule: RuleRef): PortMatch[] {
     if (this.chance(0.35)) return [];
-    return Array.from({ length: 1 + this.below(3) }, () => {
+    return Array.from({ length: 1 + this.below(3) }, (_, i): PortMatch[] => {
       const protocols = this.pick([[TCP], [UDP], [TCP, UDP, SCTP]]);
       const port = this.pick(RULE_PORTS);
+      if (protocols.length === 1 && protocols[0] === TCP && port !== 0 && this.chance(0.5))
+        return [{ protocol: TCP, port, http: [{ ref: { ...rule, rule: `${rule.rule}.toPorts[${i}]` }, match: {} }] }];
       return protocols.map((protocol) => ({ protocol, port }));
     }).flat();
   }
@@ -232,8 +240,11 @@ interface Question {
   readonly family: 'ipv4' | 'ipv6';
   readonly protocolName: string;
   readonly passed: boolean;
+  readonly steered: boolean;
   readonly expected: {
     readonly passed: boolean;
+    /** An HTTP rule of one end has a say. */
+    readonly proxied: boolean;
     readonly egress: HalfAnswer | undefined;
     readonly ingress: HalfAnswer | undefined;
   };
@@ -268,19 +279,21 @@ function ask(lab: Lab, world: World, peers: readonly Peer[], policies: readonly 
     icmpId: 10000 + index,
   };
   const ingress = peer.kind === 'host' ? 0 : peer.ifindex || UPLINK;
-  const { passed } = outward ? lab.send(spec) : lab.deliver(spec, ingress);
+  const { passed, steered } = outward ? lab.send(spec) : lab.deliver(spec, ingress);
   const question = { source: outward ? mine : peer.labels, destination: outward ? peer.labels : mine, protocol, port };
   const local = peer.ifindex !== 0;
   const egress = outward || local ? evaluateHalf('egress', question, policies) : undefined;
   const refused = egress?.verdict === 'DENIED';
   const answer = (!outward || local) && !refused ? evaluateHalf('ingress', question, policies) : undefined;
+  const allowed = !refused && answer?.verdict !== 'DENIED';
   return {
     tag: `${protocol} ${10000 + index}`,
     text: `${outward ? `pod-0 -> ${peer.name}` : `${peer.name} -> pod-0`} ${family} protocol ${protocol} port ${port}`,
     family,
     protocolName: { [TCP]: 'TCP', [UDP]: 'UDP', [SCTP]: 'SCTP', [ICMP]: 'ICMP', [ICMPV6]: 'ICMP' }[protocol] ?? 'other',
     passed,
-    expected: { passed: !refused && answer?.verdict !== 'DENIED', egress, ingress: answer },
+    steered,
+    expected: { passed: allowed, proxied: allowed && (egress?.l7 || answer?.l7) === true, egress, ingress: answer },
   };
 }
 
@@ -307,6 +320,8 @@ function judge(
   const { expected } = question;
   if (question.passed !== expected.passed)
     return `kernel ${question.passed ? 'passed' : 'dropped'}, evaluator ${JSON.stringify(expected)}`;
+  if (question.steered !== expected.proxied)
+    return `kernel ${question.steered ? 'steered' : 'passed'}, evaluator ${JSON.stringify(expected)}`;
   if (event === undefined) return 'no event';
   if (event.kind !== (expected.passed ? 'new' : 'drop')) return `event ${event.kind}`;
   for (const half of DIRECTIONS) {
@@ -326,13 +341,14 @@ function judgeHalf(
       ? undefined
       : `kernel decided (${kernel.verdict}), evaluator has nothing to decide`;
   const expected = describe(answer);
-  const got = `${kernel.verdict === 'allow' ? 'ALLOWED' : 'DENIED'} ${kernel.match} ${describeOrigin(origins.get(kernel.rule))}`;
+  const verdict = { none: 'none', allow: 'ALLOWED', redirect: 'ALLOWED proxied', deny: 'DENIED' }[kernel.verdict];
+  const got = `${verdict} ${kernel.match} ${describeOrigin(origins.get(kernel.rule))}`;
   return got === expected ? undefined : `kernel ${got}, evaluator ${expected}`;
 }
 
 function describe(answer: HalfAnswer): string {
   const names = answer.reason === 'rule' ? answer.rules.map(formatRuleRef) : answer.policies.map(formatPolicyRef);
-  return `${answer.verdict} ${answer.match} ${answer.reason} ${names.join(' ')}`;
+  return `${answer.verdict}${answer.l7 ? ' proxied' : ''} ${answer.match} ${answer.reason} ${names.join(' ')}`;
 }
 
 function describeOrigin(origin: Origin | undefined): string {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
 import { pinsOf } from '../../control-plane/datapath/pins.ts';
-import { POLICY } from '../../control-plane/demo/cast.ts';
+import { HTTP_POLICY, POLICY } from '../../control-plane/demo/cast.ts';
 import { listNamespaces } from '../../control-plane/demo/namespaces.ts';
 import type { Claim, Outcome } from '../../control-plane/demo/narrator.ts';
 import { Child, type Exit, run } from '../../control-plane/demo/process.ts';
@@ -81,7 +81,7 @@ test('every claim of the demo holds, within a minute, and nothing is left behind
   const told = await toldBy(start());
   expect(told.claims.filter((claim) => !claim.holds)).toEqual([]);
   expect(told).toMatchObject({ exit: { code: 0 }, outcome: { passed: true } });
-  expect(told.claims.map((claim) => claim.act)).toEqual([1, 1, 2, 2, 3, 3, 3, 3]);
+  expect(told.claims.map((claim) => claim.act)).toEqual([1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4]);
   expect(told.outcome?.seconds).toBeLessThan(60);
   expect(await machine()).toEqual(before);
 });
@@ -102,6 +102,8 @@ describe('interrupted at any moment, it leaves nothing behind', () => {
     ['SIGINT', 130, 3_300],
     ['SIGTERM', 143, 5_200],
     ['SIGINT', 130, 7_400],
+    ['SIGTERM', 143, 9_300],
+    ['SIGINT', 130, 11_000],
   ] as const;
 
   test.each(moments)('%s, exit %i, after %i ms', async (signal, code, milliseconds) => {
@@ -163,6 +165,31 @@ describe('sabotaged, it fails and names the false claim', () => {
     const told = await withPolicy('');
     expect(told.exit).toMatchObject({ code: 1 });
     expect(told.outcome?.falseClaims.join()).toContain('intruder-0b1c is refused');
+    expect(await machine()).toEqual(before);
+  });
+
+  test('an HTTP rule that allows everything: the POST is not refused', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sst-policy-'));
+    const file = join(folder, 'policy.yaml');
+    writeFileSync(file, HTTP_POLICY.replace(/method: GET\n\s*path: .*\n/, '{}\n'));
+    const told = await toldBy(start('--http-policy', file));
+    rmSync(folder, { recursive: true });
+    expect(told.exit).toMatchObject({ code: 1 });
+    expect(told.outcome?.falseClaims.join()).toContain('POST is refused');
+    expect(await machine()).toEqual(before);
+  });
+
+  test.each([
+    ['SIDESTEP_ENVOY', 'no Envoy'],
+    ['SIDESTEP_ENVOY_MODULE', 'no module'],
+  ])('%s names a file that is not there: %s, and nothing passes the rule', async (variable) => {
+    process.env[variable] = '/nowhere/at/all';
+    const demo = start();
+    delete process.env[variable];
+    const told = await toldBy(demo);
+    expect(told.exit).toMatchObject({ code: 1 });
+    expect(told.outcome?.falseClaims.join()).toContain('Envoy was not there before, and is there now');
+    expect(told.outcome?.falseClaims.join()).toContain('GET is answered');
     expect(await machine()).toEqual(before);
   });
 

@@ -73,7 +73,7 @@ describe.each(['routed', 'bridge'] as const)('an HTTP rule, %s workloads', (atta
     await expect
       .poll(() => ask(client, server, 'ipv4', 'POST', '/api/x'), { timeout: 10_000 })
       .toMatchObject({ status: 403 });
-    expect(await envoy()).toMatchObject({ state: 'ready' });
+    await expect.poll(() => envoy()).toMatchObject({ state: 'ready' });
   });
 
   test.each(FAMILIES)('GET passes with the address of the client, POST is refused, over %s', async (family) => {

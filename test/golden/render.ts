@@ -1,12 +1,18 @@
 /** A snapshot as readable text: what golden cases hold. Numbers are written as names, so that hashing does not show. */
 import { stringify } from 'yaml';
 import { formatAddress, isMappedIpv4, MAPPED_BITS } from '../../control-plane/model/address.ts';
-import { formatPolicyRef, formatRuleRef, type Origin, PROTOCOLS } from '../../control-plane/model/policy.ts';
+import {
+  formatPolicyRef,
+  formatRuleRef,
+  type HttpMatch,
+  type Origin,
+  PROTOCOLS,
+} from '../../control-plane/model/policy.ts';
 import type { Issue, PolicyTable, PrefixIdentity, Snapshot, TableEntry } from '../../control-plane/model/snapshot.ts';
 
 const RESERVED: Readonly<Record<number, string>> = { 0: 'any', 1: 'host', 2: 'world', 3: 'unmanaged' };
 
-/** Every table with the endpoints that share it, then the addresses. */
+/** Every table with the endpoints that share it, then what Envoy holds requests against, then the addresses. */
 export function renderEntries(snapshot: Snapshot): string {
   const names = identityNames(snapshot);
   const lines: string[] = [];
@@ -17,8 +23,13 @@ export function renderEntries(snapshot: Snapshot): string {
       names.get(entry.identity) ?? `#${entry.identity}`,
       portOf(entry),
       originText(snapshot.origins.get(entry.rule)),
+      ...(entry.verdict === 'redirect' ? [`ruleset ${entry.ruleset}`] : []),
     ]);
     lines.push(...align(rows).sort(), '');
+  }
+  for (const ruleset of [...snapshot.rulesets.values()].sort((a, b) => a.id - b.id)) {
+    lines.push(`ruleset ${ruleset.id} of ${ruleset.direction}`);
+    lines.push(...align(ruleset.rules.map(({ ref, match }) => [matchText(match), formatRuleRef(ref)])), '');
   }
   const addresses = snapshot.addresses.map(({ address, identity, node }) => [
     formatAddress(address),
@@ -70,6 +81,12 @@ function identityNames(snapshot: Snapshot): ReadonlyMap<number, string> {
 function portOf({ protocol, port, prefix }: TableEntry): string {
   const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
   return prefix === 0 ? 'all' : prefix === 16 ? `*/${name}` : `${port}/${name}`;
+}
+
+function matchText(match: HttpMatch | undefined): string {
+  if (match === undefined) return 'every request (a plain rule)';
+  const texts = Object.entries(match).map(([field, pattern]) => `${field} ${pattern}`);
+  return texts.length === 0 ? 'every request' : texts.join(', ');
 }
 
 function originText(origin: Origin | undefined): string {

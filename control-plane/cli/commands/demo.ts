@@ -13,6 +13,7 @@ interface DemoOptions {
   readonly clean?: true;
   readonly step?: true;
   readonly policy?: string;
+  readonly httpPolicy?: string;
   readonly output: 'text' | 'json';
 }
 
@@ -26,8 +27,9 @@ export function addDemoCommand(program: Command, io: Io): void {
     .description('Watch the kernel admit one workload, refuse another, and say why')
     .option('--keep', 'leave everything running and say what to try')
     .option('--clean', 'remove what demos have left, kept ones included, and do nothing else')
-    .option('--step', 'wait for Enter before acts 2 and 3')
+    .option('--step', 'wait for Enter before each act')
     .option('--policy <file>', 'use this policy in act 2')
+    .option('--http-policy <file>', 'use this policy in act 4')
     .addOption(
       new Option('-o, --output <format>', 'text, or json: one object a line').choices(['text', 'json']).default('text'),
     )
@@ -52,6 +54,7 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
         command,
         keep: options.keep ?? false,
         policyFile: options.policy,
+        httpPolicyFile: options.httpPolicy,
         beforeAct: options.step ? (act, signal) => enterPressed(act, signal, narrator) : async () => undefined,
         readLinks: await linkReader(),
         signal: interruption.signal,
@@ -139,6 +142,7 @@ interface WorkloadOptions {
   readonly interval?: string;
   readonly timeout?: string;
   readonly keepAlive?: true;
+  readonly method?: string;
 }
 
 function addWorkloadCommand(program: Command, io: Io): void {
@@ -150,6 +154,7 @@ function addWorkloadCommand(program: Command, io: Io): void {
     .option('--interval <milliseconds>')
     .option('--timeout <milliseconds>')
     .option('--keep-alive')
+    .option('--method <method>')
     .action(async (role: string, options: WorkloadOptions) => {
       if (role === 'serve') await serve(Number(options.port), terminated(), () => io.out('listening\n'));
       else await askUntilInputEnds(options, io);
@@ -166,6 +171,7 @@ async function askUntilInputEnds(options: WorkloadOptions, io: Io): Promise<void
     intervalMs: Number(options.interval),
     timeoutMs: Number(options.timeout),
     keepAlive: options.keepAlive ?? false,
+    method: options.method ?? 'GET',
   };
   await ask(settings, ended.signal, (outcome: RequestOutcome) => io.out(`${JSON.stringify(outcome)}\n`));
   process.stdin.destroy();
