@@ -152,7 +152,10 @@ fn descriptors() -> u32 {
 }
 
 /// The same file on the first free descriptor from HANDED_OVER on.
-fn raise(file: &File) -> Result<File> {
+fn raise(file: File) -> Result<File> {
+    if file.as_raw_fd() == HANDED_OVER {
+        return Ok(file);
+    }
     // SAFETY: numbers only.
     let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, HANDED_OVER) };
     if fd < 0 {
@@ -171,15 +174,15 @@ pub fn spawn(program: String, arguments: Vec<String>, options: SpawnOptions) -> 
         capabilities |= bit;
     }
     let open = |path: &Path, open: &OpenOptions| open.open(path).map_err(|e| failed(&e, &path.display().to_string()));
+    let reading = |path: &str| open(Path::new(path), OpenOptions::new().read(true));
+    // First: where the number is free it is taken now, so that in the child it covers nothing that is still needed.
+    let file = options.file.as_deref().map(|path| reading(path).and_then(raise)).transpose()?;
     let output = open(Path::new(&options.stdout), OpenOptions::new().create(true).append(true).mode(0o600))?;
     let errors = output.try_clone().map_err(|e| failed(&e, "duplicate a descriptor"))?;
     let cgroup = match &options.cgroup {
         Some(folder) => Some(open(&Path::new(folder).join("cgroup.procs"), OpenOptions::new().write(true))?),
         None => None,
     };
-    let reading = |path: &str| open(Path::new(path), OpenOptions::new().read(true));
-    // Before anything else is opened: where the number is free it is taken now, so that in the child it covers nothing needed.
-    let file = options.file.as_deref().map(|path| reading(path).and_then(|file| raise(&file))).transpose()?;
     let child = Child { uid: options.uid, gid: options.gid, capabilities, cgroup, file, descriptors: descriptors() };
     // Opened by us and started through the descriptor: its user need not be able to walk there, only to run it.
     let binary = reading(&program)?;

@@ -33,6 +33,8 @@ const SCTP = 132;
 const GRE = 47;
 /** Ports of the rules; flows use them and their neighbours. */
 const RULE_PORTS = [0, 1, 80, 443, 8080, 65535];
+/** Ports of HTTP rules; more flows than chance would have it go there. */
+const HTTP_PORTS = [80, 443];
 const FLOW_PORTS = [1, 2, 79, 80, 81, 442, 443, 444, 8080, 65534, 65535];
 const OUTSIDE = { ipv4: '192.0.2.9', ipv6: '2001:db8::9' };
 const HOST = { ipv4: '172.16.0.1', ipv6: 'fd16::1' };
@@ -193,10 +195,12 @@ class World {
   #ports(rule: RuleRef): PortMatch[] {
     if (this.chance(0.35)) return [];
     return Array.from({ length: 1 + this.below(3) }, (_, i): PortMatch[] => {
+      if (this.chance(0.4)) {
+        const http = [{ ref: { ...rule, rule: `${rule.rule}.toPorts[${i}].rules.http[0]` }, match: {} }];
+        return [{ protocol: TCP, port: this.pick(HTTP_PORTS), http }];
+      }
       const protocols = this.pick([[TCP], [UDP], [TCP, UDP, SCTP]]);
       const port = this.pick(RULE_PORTS);
-      if (protocols.length === 1 && protocols[0] === TCP && port !== 0 && this.chance(0.5))
-        return [{ protocol: TCP, port, http: [{ ref: { ...rule, rule: `${rule.rule}.toPorts[${i}]` }, match: {} }] }];
       return protocols.map((protocol) => ({ protocol, port }));
     }).flat();
   }
@@ -267,7 +271,8 @@ function ask(lab: Lab, world: World, peers: readonly Peer[], policies: readonly 
   const echo = family === 'ipv4' ? 8 : 128;
   const icmp = protocol === ICMP || protocol === ICMPV6;
   // Half of the flows sit on a rule's port or beside it.
-  const port = icmp ? echo : world.chance(0.5) ? world.pick(FLOW_PORTS) : 1 + world.below(65535);
+  const near = protocol === TCP && world.chance(0.5) ? HTTP_PORTS : FLOW_PORTS;
+  const port = icmp ? echo : world.chance(0.5) ? world.pick(near) : 1 + world.below(65535);
   const spec: PacketSpec = {
     source: outward ? own : peer[family],
     destination: outward ? peer[family] : own,
