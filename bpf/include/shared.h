@@ -310,7 +310,7 @@ struct proxy_state {
 	__u32 generation;
 };
 
-/* What getsockopt answers Envoy's listener filter: native/envoy/identity_module.c has the same. */
+/* What getsockopt answers Envoy's listener filter, native/envoy/identity_module.c, which includes this file. */
 #define IDENTITY_LEVEL 0x5353
 #define IDENTITY_OPTION 1
 

@@ -35,6 +35,14 @@ static __always_inline int is_bypassed(__u32 namespace_id)
 	return bpf_map_lookup_elem(&bypass, &all) || bpf_map_lookup_elem(&bypass, &namespace_id);
 }
 
+static __always_inline int let_pass(struct flow_half *half)
+{
+	half->ruleset = RULESET_UNKNOWN;
+	half->rule = RULE_BYPASS;
+	half->verdict = VERDICT_ALLOW;
+	return 0;
+}
+
 /*
  * Decides one half of a flow.
  * @table: of the endpoint, for the direction
@@ -75,8 +83,11 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 		half->ruleset = entry->ruleset;
 		half->verdict = entry->verdict;
 		half->match = match_of(entry, entry == exact);
-		if (entry->verdict == VERDICT_ALLOW || entry->verdict == VERDICT_REDIRECT)
+		if (entry->verdict == VERDICT_ALLOW)
 			return 0;
+		/* Enforcement switched off is switched off for requests, too: the flow does not go to Envoy at all. */
+		if (entry->verdict == VERDICT_REDIRECT)
+			return is_bypassed(namespace_id) ? let_pass(half) : 0;
 		reason = REASON_POLICY_DENY;
 	} else if (state->enforcing) {
 		half->rule = state->default_rule;
@@ -88,10 +99,5 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 	}
 
 refuse:
-	if (is_bypassed(namespace_id)) {
-		half->rule = RULE_BYPASS;
-		half->verdict = VERDICT_ALLOW;
-		return 0;
-	}
-	return -reason;
+	return is_bypassed(namespace_id) ? let_pass(half) : -reason;
 }

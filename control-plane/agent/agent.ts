@@ -10,7 +10,7 @@ import { purgeAddresses, sweepExpired } from '../datapath/flow-sweep.ts';
 import type { Kernel, KernelFeatures, KernelObject } from '../datapath/kernel.ts';
 import { findObject, type Loaded, loadDatapath } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
-import { highestRule } from '../datapath/policy-tables.ts';
+import { highestRule, highestRuleset } from '../datapath/policy-tables.ts';
 import { MARK_TO_ENVOY } from '../datapath/steering.ts';
 import { envoyPaths } from '../envoy/paths.ts';
 import type { EnvoyView } from '../envoy/status.ts';
@@ -119,7 +119,11 @@ class Agent implements AgentView, RunningAgent {
       attach: this.#attach,
       flowQuota: config.flowQuota,
     });
-    const numbers = new Numbers(join(config.stateDir, 'numbers.json'), highestRule(this.#object) + 1);
+    const numbers = new Numbers(
+      join(config.stateDir, 'numbers.json'),
+      highestRule(this.#object) + 1,
+      highestRuleset(this.#object) + 1,
+    );
     this.#compiler = new Compiler(numbers, { nodeName: config.node, podRanges: config.podCidrs.map(parsePrefix) });
     this.#source = new FilesSource(config.source);
   }

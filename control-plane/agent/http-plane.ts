@@ -90,6 +90,7 @@ export class HttpPlane {
     });
     const launcher = new ProcessLauncher({
       spawn: (program, args, spawn) => parts.kernel.spawn(program, args, spawn),
+      reap: ({ pid, startTime }) => void parts.kernel.waitPid(pid, startTime),
       paths,
       cgroup: parts.cgroup,
       module: options.module,
@@ -158,6 +159,8 @@ export class HttpPlane {
     const { state, lastFailure } = this.#manager.status();
     const found = this.#failure ? [this.#failure.toJSON()] : [];
     if (state === 'failed' && lastFailure) found.push(lastFailure);
+    for (const { name, message } of this.#ads.progress(this.#revision, TRAFFIC_TYPES).rejections)
+      found.push(new SidestepError('ENVOY_REFUSED', `${name}: ${message}`).toJSON());
     return found;
   }
 

@@ -30,6 +30,8 @@ export type Spawn = (program: string, args: readonly string[], options: SpawnOpt
 
 export interface LauncherOptions {
   readonly spawn: Spawn;
+  /** Takes the end of a child of ours, which stays in the process table until then. */
+  readonly reap?: (process: EnvoyProcess) => void;
   readonly paths: EnvoyPaths;
   readonly cgroup: EnvoyCgroup | undefined;
   /** The identity module: handed over open, because Envoy's user may not be able to walk to it. */
@@ -66,7 +68,7 @@ export class ProcessLauncher implements EnvoyLauncher {
       const output = join(folder, 'version');
       const pid = this.#spawn(binary, ['--version'], [], undefined, output);
       const process = processOf(pid);
-      for (let waited = 0; process !== undefined && lookAt(process) !== undefined; waited += VERSION_POLL_MS) {
+      for (let waited = 0; process !== undefined && this.look(process) !== undefined; waited += VERSION_POLL_MS) {
         if (waited >= VERSION_PATIENCE_MS) {
           this.kill(process, 'SIGKILL');
           throw new SidestepError('ENVOY_MISSING', `${binary} --version does not end`);
@@ -121,7 +123,9 @@ export class ProcessLauncher implements EnvoyLauncher {
   }
 
   look(process: EnvoyProcess): ProcessLook | undefined {
-    return lookAt(process);
+    const found = lookAt(process);
+    if (found === undefined) this.#options.reap?.(process);
+    return found;
   }
 
   kill(target: EnvoyProcess, signal: 'SIGTERM' | 'SIGKILL'): void {

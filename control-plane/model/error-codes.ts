@@ -82,6 +82,10 @@ export const ERRORS = {
     hint: 'The end of its log is in the message.',
   },
   // Envoy
+  ENVOY_REFUSED: {
+    text: 'Envoy does not take its configuration.',
+    hint: 'Its own words are in the message and in `sidestep envoy status`. What it took before stays in force; what is new is denied.',
+  },
   ENVOY_MISSING: {
     text: 'There is no Envoy that can be run.',
     hint: 'Run `make deps`, or name one with --envoy-binary; new connections under HTTP rules are refused meanwhile.',

@@ -90,10 +90,10 @@ fn ask(message: NetlinkMessage<Message>) -> Io<Vec<Message>> {
 }
 
 /// Turns the error that means "already so" into false.
-fn unless(outcome: Io<Vec<Message>>, already: i32, what: &str) -> Result<bool> {
+fn unless(outcome: Io<Vec<Message>>, already: &[i32], what: &str) -> Result<bool> {
     match outcome {
         Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(already) => Ok(false),
+        Err(error) if error.raw_os_error().is_some_and(|errno| already.contains(&errno)) => Ok(false),
         Err(error) => Err(failed(&error, what)),
     }
 }
@@ -117,14 +117,14 @@ fn rule_message(family: AddressFamily, rule: &PolicyRule) -> RuleMessage {
 #[napi(catch_unwind)]
 pub fn ensure_rule(family_number: u32, rule: PolicyRule) -> Result<bool> {
     let message = Message::Rule(libc::RTM_NEWRULE, rule_message(family(family_number)?, &rule));
-    unless(ask(change(message, NLM_F_CREATE | NLM_F_EXCL)), libc::EEXIST, "add a routing rule")
+    unless(ask(change(message, NLM_F_CREATE | NLM_F_EXCL)), &[libc::EEXIST], "add a routing rule")
 }
 
 /// False when there is none.
 #[napi(catch_unwind)]
 pub fn remove_rule(family_number: u32, rule: PolicyRule) -> Result<bool> {
     let message = Message::Rule(libc::RTM_DELRULE, rule_message(family(family_number)?, &rule));
-    unless(ask(change(message, 0)), libc::ENOENT, "remove a routing rule")
+    unless(ask(change(message, 0)), &[libc::ENOENT], "remove a routing rule")
 }
 
 /// Those that lead to a table, in the order they are asked.
@@ -172,7 +172,7 @@ fn local_route(family: AddressFamily, table: u32) -> RouteMessage {
 pub fn ensure_local_route(family_number: u32, table: u32) -> Result<bool> {
     let message = Message::Route(libc::RTM_NEWROUTE, local_route(family(family_number)?, table));
     let what = "add the local route";
-    if unless(ask(change(message, NLM_F_CREATE | NLM_F_EXCL)), libc::EEXIST, what)? {
+    if unless(ask(change(message, NLM_F_CREATE | NLM_F_EXCL)), &[libc::EEXIST], what)? {
         return Ok(true);
     }
     // A default route is there. Is it this one?
@@ -186,7 +186,8 @@ pub fn ensure_local_route(family_number: u32, table: u32) -> Result<bool> {
 #[napi(catch_unwind)]
 pub fn remove_local_route(family_number: u32, table: u32) -> Result<bool> {
     let message = Message::Route(libc::RTM_DELROUTE, local_route(family(family_number)?, table));
-    unless(ask(change(message, 0)), libc::ESRCH, "remove the local route")
+    // Without the route, without the table.
+    unless(ask(change(message, 0)), &[libc::ESRCH, libc::ENOENT], "remove the local route")
 }
 
 #[napi(catch_unwind)]

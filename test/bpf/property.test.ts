@@ -25,5 +25,5 @@ it(`evaluator and kernel agree on verdict, rule and match for ${SETS} random pol
   expect(tally.flows).toBe(SETS * FLOWS);
   // Every family, protocol and verdict was really met; only TCP is proxied.
   expect(tally.counts.size).toBe(18);
-  for (const count of tally.counts.values()) expect(count).toBeGreaterThan(500);
+  for (const count of tally.counts.values()) expect(count).toBeGreaterThan(200);
 });

@@ -195,7 +195,7 @@ class World {
   #ports(rule: RuleRef): PortMatch[] {
     if (this.chance(0.35)) return [];
     return Array.from({ length: 1 + this.below(3) }, (_, i): PortMatch[] => {
-      if (this.chance(0.4)) {
+      if (this.chance(0.6)) {
         const http = [{ ref: { ...rule, rule: `${rule.rule}.toPorts[${i}].rules.http[0]` }, match: {} }];
         return [{ protocol: TCP, port: this.pick(HTTP_PORTS), http }];
       }
@@ -270,9 +270,9 @@ function ask(lab: Lab, world: World, peers: readonly Peer[], policies: readonly 
   const protocol = world.pick([TCP, TCP, TCP, UDP, UDP, SCTP, family === 'ipv4' ? ICMP : ICMPV6]);
   const echo = family === 'ipv4' ? 8 : 128;
   const icmp = protocol === ICMP || protocol === ICMPV6;
-  // Half of the flows sit on a rule's port or beside it.
-  const near = protocol === TCP && world.chance(0.5) ? HTTP_PORTS : FLOW_PORTS;
-  const port = icmp ? echo : world.chance(0.5) ? world.pick(near) : 1 + world.below(65535);
+  // Half of the flows sit on a rule's port or beside it, and half of TCP on one that HTTP rules may have.
+  const near = world.chance(0.5) ? world.pick(FLOW_PORTS) : 1 + world.below(65535);
+  const port = icmp ? echo : protocol === TCP && world.chance(0.5) ? world.pick(HTTP_PORTS) : near;
   const spec: PacketSpec = {
     source: outward ? own : peer[family],
     destination: outward ? peer[family] : own,

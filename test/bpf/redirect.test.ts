@@ -136,6 +136,24 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
   });
 });
 
+it('sends nothing to Envoy while enforcement is switched off, and says so', async () => {
+  guarded('egress', [redirect(2, 30, 80)]);
+  const off = new Uint8Array(4);
+  const packet = {
+    source: '10.0.0.1',
+    destination: '192.0.2.9',
+    protocol: TCP,
+    sourcePort: 40000,
+    destinationPort: 80,
+  };
+  lab.map('bypass').update(off, Uint8Array.of(1, 0, 0, 0));
+  expect(lab.send({ ...packet, tcpFlags: SYN })).toMatchObject({ passed: true, steered: false });
+  expect((await lab.events(1))[0]).toMatchObject({ bypassed: true });
+  lab.map('bypass').delete(off);
+  lab.send({ ...packet, tcpFlags: ACK });
+  expect(lab.counted('PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL')).toBe(1);
+});
+
 it('decides both ends of a local connection in one pass', async () => {
   lab.install([OPEN, closedTable('out', [allow(PEER, 40)]), closedTable('in', [redirect(ME, 41, 80)])]);
   lab.endpoint({ ifindex: HERE, identity: ME, addresses: ['10.0.0.1'], egress: 'out' });

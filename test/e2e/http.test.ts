@@ -1,40 +1,11 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { inside } from '../../control-plane/demo/namespaces.ts';
-import { Child, run } from '../../control-plane/demo/process.ts';
+import { ask, HTTP_PORT, httpServer } from '../lib/http.ts';
 import { podName, policyName, System } from '../lib/system.ts';
-import { ROOT } from '../lib/tools.ts';
-import type { Host, Workload } from '../lib/topology.ts';
-import { FAMILIES, type Family } from '../lib/traffic.ts';
-
-const PORT = 8080;
-
-interface HttpAnswer {
-  readonly status?: number;
-  readonly body?: string;
-  readonly error?: string;
-  readonly port?: number;
-}
-
-const peer = (args: readonly string[]): string[] => [process.execPath, join(ROOT, 'test/tools/http-peer.ts'), ...args];
-const urlOf = (host: Host, family: Family, path: string): string =>
-  `http://${family === 'ipv6' ? `[${host.ipv6}]` : host.ipv4}:${PORT}${path}`;
-
-async function serve(host: Host): Promise<Child> {
-  const child = Child.start('nsenter', inside(host.namespace, peer(['serve', String(PORT)])));
-  await child.waitForLine((line) => line === 'listening');
-  return child;
-}
-
-async function ask(from: Host, to: Host, family: Family, method: string, path: string): Promise<HttpAnswer> {
-  const { stdout } = await run('nsenter', inside(from.namespace, peer(['ask', urlOf(to, family, path), method])), {
-    timeoutMs: 20_000,
-  });
-  return JSON.parse(stdout) as HttpAnswer;
-}
+import type { Workload } from '../lib/topology.ts';
+import { FAMILIES } from '../lib/traffic.ts';
 
 const GET_ONLY = { http: [{ method: 'GET', path: '/api/.*' }] };
-const toPorts = [{ ports: [{ port: String(PORT), protocol: 'TCP' }], rules: GET_ONLY }];
+const toPorts = [{ ports: [{ port: String(HTTP_PORT), protocol: 'TCP' }], rules: GET_ONLY }];
 
 describe.each(['routed', 'bridge'] as const)('an HTTP rule, %s workloads', (attach) => {
   let system: System;
@@ -47,8 +18,8 @@ describe.each(['routed', 'bridge'] as const)('an HTTP rule, %s workloads', (atta
     client = await system.pod('client', attach);
     server = await system.pod('server', attach);
     stranger = await system.pod('stranger', attach);
-    await serve(server);
-    await serve(system.topology.far);
+    await httpServer(server);
+    await httpServer(system.topology.far);
     await system.start();
   });
 

@@ -2,7 +2,7 @@
  * HTTP ends for the suites, one JSON line a thing that happens.
  *   http-peer.ts serve PORT                       answers with who asked and what; a path /slow waits 1 s
  *   http-peer.ts ask URL [METHOD] [HEADER=VALUE…] one request over a connection of its own
- *   http-peer.ts hold URL                         keep-alive: each line of input "METHOD PATH" is a request on one connection
+ *   http-peer.ts hold URL CONNECTIONS             keep-alive: each line of input "METHOD PATH" is a request on every connection
  */
 import { Agent, createServer, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -11,7 +11,7 @@ const [mode, target = '', ...rest] = process.argv.slice(2);
 const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
 
 if (mode === 'serve') serve(Number(target));
-else if (mode === 'hold') hold(new URL(target));
+else if (mode === 'hold') hold(new URL(target), Number(rest[0] ?? 1));
 else say(await ask(new URL(target), rest[0] ?? 'GET', rest.slice(1)));
 
 function serve(port: number): void {
@@ -52,7 +52,7 @@ function ask(url: URL, method: string, headers: readonly string[], agent?: Agent
         method,
         headers: set,
         agent: agent ?? false,
-        timeout: 3000,
+        timeout: 5000,
       },
       (response) => {
         const port = response.socket.localPort;
@@ -68,11 +68,13 @@ function ask(url: URL, method: string, headers: readonly string[], agent?: Agent
   });
 }
 
-function hold(url: URL): void {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+function hold(url: URL, connections: number): void {
+  const agents = Array.from({ length: connections }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
   createInterface({ input: process.stdin }).on('line', (line) => {
     const [method = 'GET', path = '/'] = line.split(' ');
-    void ask(new URL(path, url), method, [], agent).then(say);
+    void Promise.all(agents.map((agent) => ask(new URL(path, url), method, [], agent))).then(say);
   });
-  process.stdin.on('end', () => agent.destroy());
+  process.stdin.on('end', () => {
+    for (const agent of agents) agent.destroy();
+  });
 }
