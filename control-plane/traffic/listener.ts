@@ -132,6 +132,8 @@ function accessLog(): AccessLog {
         buffer_size_bytes: { value: LOG_BUFFER_BYTES },
         filter_state_objects_to_log: FILTER_STATE,
       },
+      // A method that has no number (PURGE, PROPFIND) is told in no other way.
+      additional_request_headers_to_log: [':method'],
     },
   };
 }
