@@ -4,7 +4,8 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test unit bpf-test e2e lint format check check-generated generate bench clean uninstall
+
+.PHONY: chaos help deps demo test unit bpf-test e2e lint format check check-generated generate bench clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF, 
 
 check-generated: generate ## Fail if a committed generated file is not what the generators make
 	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference
+
+chaos: deps ## Kill and stop Envoy and the agent at random under load; an offline oracle judges (CHAOS=--short)
+	@node test/chaos/main.ts $(CHAOS)
 
 bench: deps ## Measure against the same topology without Sidestep; prints ratios (BENCH=--short for a taste)
 	@node test/bench/main.ts $(BENCH)

@@ -111,7 +111,11 @@ test('an agent that is not root is refused with the privilege it lacks', async (
   const [program = '', ...args] = system.agent.commandLine.map((word) =>
     word === system.instance ? `${word}-nobody` : word,
   );
-  const command = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', program, ...args];
+  const command = [
+    ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+    // It may not be root, but it must be able to walk to a checkout that only root may enter.
+    ...['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search', program, ...args],
+  ];
   const unprivileged = await run('nsenter', inside(system.topology.node.namespace, command), {
     tolerate: true,
     timeoutMs: 20_000,

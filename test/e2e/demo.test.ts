@@ -212,6 +212,8 @@ describe('sabotaged, it fails and names the false claim', () => {
     await waiting(3);
     detachHooks(ready.instance);
     demo.write('\n');
+    await waiting(4);
+    demo.write('\n');
     const told = await toldBy(demo);
     expect(told.exit).toMatchObject({ code: 1 });
     expect(told.outcome?.falseClaims.join()).toContain('intruder-0b1c stayed out');

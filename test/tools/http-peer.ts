@@ -19,7 +19,7 @@ function serve(port: number): void {
     const { method, url, headers } = asked;
     const { remoteAddress = '', remotePort } = asked.socket;
     const seen = { address: remoteAddress.replace(/^::ffff:/, ''), port: remotePort, method, url, headers };
-    say({ event: 'request', ...seen });
+    say({ event: 'request', time: Date.now(), ...seen });
     setTimeout(
       () => {
         answer.setHeader('content-type', 'application/json');
