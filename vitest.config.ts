@@ -9,7 +9,7 @@ export default defineConfig({
           include: ['control-plane/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/golden/**/*.test.ts'],
         },
       },
-      // With a real Envoy; needs no root.
+      // With a real Envoy; the manager starts it as the agent does, which needs root.
       {
         test: {
           name: 'envoy',

@@ -90,7 +90,7 @@ export class HttpPlane {
     });
     const launcher = new ProcessLauncher({
       spawn: (program, args, spawn) => parts.kernel.spawn(program, args, spawn),
-      reap: ({ pid, startTime }) => void parts.kernel.waitPid(pid, startTime),
+      reap: ({ pid, startTime }) => parts.kernel.waitPid(pid, startTime),
       paths,
       cgroup: parts.cgroup,
       module: options.module,

@@ -13,7 +13,9 @@ const METHODS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS
 const VERSIONS = ['HTTP', 'HTTP/1.0', 'HTTP/1.1', 'HTTP/2', 'HTTP/3'];
 /** What an allowed request is named after when layer 4 had decided. */
 const LAYER4 = 'layer4';
-const UNKNOWN_ADDRESS: SocketAddress = { address: '::', port_value: 0 };
+const UNKNOWN: SocketAddress = { address: '::', port_value: 0 };
+/** Of a URL that is kept: clients choose how long theirs is. */
+const MOST_URL = 2048;
 
 /** The access log service: Envoy is the only client, its socket nobody else's. */
 export function accessLogService(record: (event: HttpEvent) => void): Service {
@@ -40,18 +42,18 @@ export function httpEvent({ common_properties: common, protocol_version, request
   const egress = half('egress');
   const ingress = half('ingress');
   const deniedBy = egress.verdict === 'deny' ? 'egress' : ingress.verdict === 'deny' ? 'ingress' : undefined;
-  const from = common.downstream_remote_address ?? UNKNOWN_ADDRESS;
-  const to = common.downstream_local_address ?? UNKNOWN_ADDRESS;
+  const from = common.downstream_remote_address ?? UNKNOWN;
+  const to = common.downstream_local_address ?? UNKNOWN;
   return {
     time: millisecondsOf(common.start_time),
-    source: parseAddress(from.address),
-    destination: parseAddress(to.address),
+    source: addressOf(from),
+    destination: addressOf(to),
     sourcePort: from.port_value,
     destinationPort: to.port_value,
     sourceIdentity: state('source_identity'),
     destinationIdentity: state('destination_identity'),
     method: METHODS[request.request_method] || (request.request_headers.get(':method') ?? 'OTHER'),
-    url: `http://${request.authority}${request.path}`,
+    url: shortened(`http://${request.authority}${request.path}`),
     protocol: VERSIONS[protocol_version] ?? 'HTTP',
     code: response.response_code,
     durationMs: millisecondsOf(common.duration),
@@ -61,6 +63,15 @@ export function httpEvent({ common_properties: common, protocol_version, request
     ingress,
     details: response.response_code_details,
   };
+}
+
+function addressOf({ address }: SocketAddress): Uint8Array {
+  // A link-local address comes with its zone, which says nothing of whose it is.
+  return parseAddress(address.replace(/%.*$/, ''));
+}
+
+function shortened(url: string): string {
+  return url.length > MOST_URL ? `${url.slice(0, MOST_URL)}…` : url;
 }
 
 /** @returns undefined for a name that is not a rule's */

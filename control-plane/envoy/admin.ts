@@ -3,6 +3,8 @@ import { request } from 'node:http';
 import type { EnvoyAdmin, Readiness } from './ports.ts';
 
 const TIMEOUT_MS = 1000;
+/** Of a listener as a whole: each is told for each worker, too, and the admin interface is one. */
+const COUNTED = /^listener\.(?!admin\.)(?!.*\.(?:worker_\d+|main_thread)\.downstream).*: \d+$/;
 /** More than any answer that is asked for. */
 const MOST_BYTES = 1 << 20;
 
@@ -40,7 +42,7 @@ export class AdminClient implements EnvoyAdmin {
   async connections(): Promise<number | undefined> {
     const answer = await this.#ask('GET', '/stats?filter=%5Elistener%5C..*%5C.downstream_cx_active%24');
     if (answer?.status !== 200) return undefined;
-    const lines = answer.body.split('\n').filter((line) => line !== '' && !line.startsWith('listener.admin.'));
+    const lines = answer.body.split('\n').filter((line) => COUNTED.test(line));
     return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(':') + 1)), 0);
   }
 

@@ -28,10 +28,16 @@ export interface SpawnOptions {
 /** Starts a program in a session of its own, without our file descriptors. @returns its pid. @throws when it cannot be started */
 export type Spawn = (program: string, args: readonly string[], options: SpawnOptions) => number;
 
+/** Both are undefined for a process that another agent started: nobody tells us. */
+export interface ProcessEnd {
+  readonly code: number | undefined;
+  readonly signal: number | undefined;
+}
+
 export interface LauncherOptions {
   readonly spawn: Spawn;
   /** Takes the end of a child of ours, which stays in the process table until then. */
-  readonly reap?: (process: EnvoyProcess) => void;
+  readonly reap?: (process: EnvoyProcess) => ProcessEnd | undefined;
   readonly paths: EnvoyPaths;
   readonly cgroup: EnvoyCgroup | undefined;
   /** The identity module: handed over open, because Envoy's user may not be able to walk to it. */
@@ -55,6 +61,8 @@ export class ProcessLauncher implements EnvoyLauncher {
   readonly #options: LauncherOptions;
   readonly #uid: number;
   readonly #gid: number;
+  /** Of the child that was reaped last. */
+  #end: (ProcessEnd & { readonly pid: number }) | undefined;
 
   constructor(options: LauncherOptions) {
     this.#options = options;
@@ -124,8 +132,18 @@ export class ProcessLauncher implements EnvoyLauncher {
 
   look(process: EnvoyProcess): ProcessLook | undefined {
     const found = lookAt(process);
-    if (found === undefined) this.#options.reap?.(process);
+    // Only the first who asks is told.
+    if (found === undefined && this.#end?.pid !== process.pid) {
+      const end = this.#options.reap?.(process);
+      if (end !== undefined) this.#end = { ...end, pid: process.pid };
+    }
     return found;
+  }
+
+  howItEnded({ pid }: EnvoyProcess): string {
+    const end = this.#end?.pid === pid ? this.#end : undefined;
+    if (end?.signal !== undefined) return `was ended by signal ${end.signal}`;
+    return end?.code === undefined ? 'ended by itself' : `ended by itself with code ${end.code}`;
   }
 
   kill(target: EnvoyProcess, signal: 'SIGTERM' | 'SIGKILL'): void {

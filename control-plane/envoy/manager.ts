@@ -24,7 +24,8 @@ import {
   type Timer,
   transition,
 } from './state.ts';
-import type { EnvoyFailure, EnvoyStatus } from './status.ts';
+import { type EnvoyFailure, type EnvoyStatus, failureOf } from './status.ts';
+import { Timers } from './timers.ts';
 
 /** While draining, connections are counted this often. */
 const COUNT_MS = 1000;
@@ -56,7 +57,7 @@ export class EnvoyManager {
   readonly #pauses: Pauses;
   readonly #healthTimes: HealthTimes;
   readonly #changed: (status: EnvoyStatus) => void;
-  readonly #timers = new Map<Timer, () => void>();
+  readonly #timers: Timers;
   #machine: Machine = INITIAL;
   #since: number;
   #opened = false;
@@ -69,7 +70,6 @@ export class EnvoyManager {
   /** Killed, perhaps still holding its ports. */
   #dying: EnvoyProcess | undefined;
   #restarts = 0;
-  #retryAt: number | undefined;
   #lastFailure: EnvoyFailure | undefined;
   #stopTrimming: () => void = () => undefined;
 
@@ -78,6 +78,7 @@ export class EnvoyManager {
     this.#pauses = { ...PAUSES, ...options.pauses };
     this.#healthTimes = { ...HEALTH_TIMES, ...options.health };
     this.#changed = options.changed ?? (() => undefined);
+    this.#timers = new Timers(ports.clock);
     this.#since = ports.clock.now();
   }
 
@@ -101,6 +102,7 @@ export class EnvoyManager {
   status(): EnvoyStatus {
     const iso = (ms: number): string => new Date(ms).toISOString();
     const running = this.#running;
+    const retryAt = this.#timers.at('retry');
     return {
       state: this.#machine.state,
       since: iso(this.#since),
@@ -114,7 +116,7 @@ export class EnvoyManager {
             startedAt: iso(running.startedAt),
           }
         : {}),
-      ...(this.#retryAt === undefined ? {} : { retryAt: iso(this.#retryAt) }),
+      ...(retryAt === undefined ? {} : { retryAt: iso(retryAt) }),
       ...(this.#lastFailure ? { lastFailure: this.#lastFailure } : {}),
     };
   }
@@ -122,7 +124,7 @@ export class EnvoyManager {
   /** Envoy stays as it is: the next agent takes it over. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#clearTimers();
+    this.#timers.clearAll();
     this.#stopTrimming();
     this.#health?.stop();
     // One that is being started gets its note written, or nobody would find it.
@@ -169,7 +171,8 @@ export class EnvoyManager {
     this.#health = new HealthWatch(this.#ports, record.process, this.#healthTimes, event === 'found', {
       ready: () => this.#dispatch('ready'),
       gone: () => {
-        if (!this.#machine.ending && this.#dying === undefined) this.#lost(`Envoy (pid ${pid}) ended by itself`);
+        if (!this.#machine.ending && this.#dying === undefined)
+          this.#lost(`Envoy (pid ${pid}) ${this.#ports.launcher.howItEnded(record.process)}`);
         this.#dying = undefined;
         this.#dispatch('gone');
       },
@@ -189,7 +192,7 @@ export class EnvoyManager {
     this.#machine = machine;
     const changed = machine.state !== before.state;
     if (changed) {
-      this.#clearTimers();
+      this.#timers.clearAll();
       this.#since = this.#ports.clock.now();
     }
     if (event === 'late') this.#lost(`Envoy was not ready after ${this.#pauses.startMs / 1000} s`);
@@ -202,8 +205,8 @@ export class EnvoyManager {
 
   #perform(effect: Effect): void {
     if (typeof effect === 'object') {
-      if ('set' in effect) this.#setTimer(effect.set);
-      else this.#clearTimer(effect.clear);
+      if ('clear' in effect) this.#timers.clear(effect.clear);
+      else this.#setTimer(effect.set);
       return;
     }
     const { admin, launcher, record } = this.#ports;
@@ -230,6 +233,11 @@ export class EnvoyManager {
         void admin.quit();
         break;
     }
+  }
+
+  #setTimer(timer: Timer): void {
+    const pause = pauseOf(timer, this.#machine, this.#pauses);
+    this.#timers.set(timer, pause, () => this.#dispatch(TIMER_EVENTS[timer]));
   }
 
   async #launch(): Promise<void> {
@@ -277,39 +285,9 @@ export class EnvoyManager {
   }
 
   #fail(error: unknown, what: string, lastWords: readonly string[] = []): void {
-    const known =
-      error instanceof SidestepError
-        ? error
-        : new SidestepError('ENVOY_FAILED', `${what}: ${error instanceof Error ? error.message : error}`, {
-            cause: error,
-          });
-    const { code, message, hint } = known;
-    this.#lastFailure = { at: new Date(this.#ports.clock.now()).toISOString(), code, message, hint, lastWords };
+    this.#lastFailure = failureOf(error, what, lastWords, this.#ports.clock.now());
+    const { code, message } = this.#lastFailure;
     this.#ports.log.warn({ code, lastWords }, message);
-  }
-
-  #setTimer(timer: Timer): void {
-    this.#clearTimer(timer);
-    const ms = pauseOf(timer, this.#machine, this.#pauses);
-    if (timer === 'retry') this.#retryAt = this.#ports.clock.now() + ms;
-    this.#timers.set(
-      timer,
-      this.#ports.clock.after(ms, () => {
-        this.#timers.delete(timer);
-        this.#dispatch(TIMER_EVENTS[timer]);
-      }),
-    );
-  }
-
-  #clearTimer(timer: Timer): void {
-    if (timer === 'retry') this.#retryAt = undefined;
-    this.#timers.get(timer)?.();
-    this.#timers.delete(timer);
-  }
-
-  #clearTimers(): void {
-    for (const timer of [...this.#timers.keys()]) this.#clearTimer(timer);
-    this.#retryAt = undefined;
   }
 
   #trim(): void {

@@ -26,6 +26,8 @@ export interface EnvoyLauncher {
   start(command: EnvoyCommand): EnvoyProcess;
   /** undefined: it is gone. */
   look(process: EnvoyProcess): ProcessLook | undefined;
+  /** Of one that is gone: the words behind "Envoy (pid N)". */
+  howItEnded(process: EnvoyProcess): string;
   kill(process: EnvoyProcess, signal: 'SIGTERM' | 'SIGKILL'): void;
   /** The last lines of its log, since it was started. */
   lastWords(): readonly string[];

@@ -1,5 +1,5 @@
 /** What /proc says of a process. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { EnvoyProcess, ProcessLook } from './ports.ts';
 
 interface Stat {
@@ -30,8 +30,18 @@ export function processOf(pid: number): EnvoyProcess | undefined {
 /** @returns undefined when it is gone, be the pid another's by now */
 export function lookAt({ pid, startTime }: EnvoyProcess): ProcessLook | undefined {
   const stat = read(`/proc/${pid}/stat`);
-  // Z, X: dead, and only waits for its parent to notice.
-  if (stat === undefined || stat.startTime !== startTime || 'ZX'.includes(stat.state)) return undefined;
+  if (stat === undefined || stat.startTime !== startTime) return undefined;
+  // Z, X: dead, and only waits for its parent to notice; while another of its threads ends it still holds its ports.
+  if ('ZX'.includes(stat.state))
+    return threads(pid) > 1 ? { state: stat.state, mainThreadTicks: stat.ticks } : undefined;
   const main = read(`/proc/${pid}/task/${pid}/stat`);
   return main && { state: main.state, mainThreadTicks: main.ticks };
+}
+
+function threads(pid: number): number {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0;
+  }
 }

@@ -1,5 +1,5 @@
 /** What `sidestep envoy status` shows; answered by the agent at /v1/envoy. */
-import type { ErrorCode } from '../model/error.ts';
+import { type ErrorCode, SidestepError } from '../model/error.ts';
 import type { EnvoyState } from './state.ts';
 
 export interface EnvoyFailure {
@@ -51,4 +51,12 @@ export interface EnvoyDiscovery {
 /** The answer of /v1/envoy. */
 export interface EnvoyView extends EnvoyStatus {
   readonly discovery: EnvoyDiscovery;
+}
+
+/** @param what was being done, for an error that is not ours */
+export function failureOf(error: unknown, what: string, lastWords: readonly string[], now: number): EnvoyFailure {
+  const words = error instanceof Error ? error.message : String(error);
+  const { code, message, hint } =
+    error instanceof SidestepError ? error : new SidestepError('ENVOY_FAILED', `${what}: ${words}`);
+  return { at: new Date(now).toISOString(), code, message, hint, lastWords };
 }

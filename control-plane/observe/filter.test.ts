@@ -2,7 +2,17 @@ import { describe, expect, test } from 'vitest';
 import { parseAddress } from '../model/address.ts';
 import { compileFilter, FILTER_OPTIONS, type FilterOption, type FilterTerm } from './filter.ts';
 import type { Flow } from './flow.ts';
-import { ADMITTED, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
+import {
+  ADMITTED,
+  FORBIDDEN,
+  half,
+  OVER_IPV6,
+  REFUSED,
+  RULE,
+  sampleFlow,
+  sampleHttpFlows,
+  TO_WORLD,
+} from './sample.ts';
 
 /** One of each kind; the names are what a filter is expected to leave. */
 const FLOWS = {
@@ -95,6 +105,12 @@ const CASES: readonly (readonly [FilterOption, string, readonly Name[]])[] = [
   ['policy', 'shop/guard', ['admitted', 'refused']],
   ['policy', 'CiliumNetworkPolicy/shop/guard', ['admitted', 'refused']],
   ['policy', 'other/guard', []],
+  // What none of them is.
+  ['type', 'l7', []],
+  ['protocol', 'http', []],
+  ['http-method', 'GET', []],
+  ['http-path', '.', []],
+  ['http-status', '2+', []],
 ];
 
 test.each(CASES)('--%s %s', (option, value, names) => {
@@ -183,7 +199,49 @@ test('a flow with several policies is found by each', () => {
   ]);
 });
 
+describe('requests and responses', () => {
+  const [request, response] = sampleHttpFlows();
+  const [forbidden] = sampleHttpFlows(FORBIDDEN);
+  if (!request || !response || !forbidden) throw new Error('no flows');
+  const flows = { request, response, forbidden, packet: FLOWS.plain };
+
+  test.each<readonly [string, string, readonly FilterTerm[]]>([
+    ['type', 'request response forbidden', [only('type', 'l7')]],
+    ['protocol', 'request response forbidden', [only('protocol', 'http')]],
+    ['TCP, which they are as well', 'request response forbidden packet', [only('protocol', 'tcp')]],
+    ['method, in any case', 'forbidden', [only('http-method', 'post')]],
+    ['methods', 'request response forbidden', [only('http-method', 'GET', 'POST')]],
+    ['path, somewhere', 'request response forbidden', [only('http-path', '1/da')]],
+    ['path, anchored', 'request response forbidden', [only('http-path', '^/v1/data$')]],
+    ['path without its query', '', [only('http-path', 'x=1')]],
+    ['path without the host', '', [only('http-path', 'api')]],
+    ['code', 'response', [only('http-status', '200')]],
+    ['codes', 'forbidden', [only('http-status', '4+', '50+')]],
+    ['beginning of a code', 'forbidden', [only('http-status', '40+')]],
+    ['what it is not', 'request response packet', [except('http-status', '403')]],
+    ['policy', 'request response forbidden', [only('policy', 'shop/guard')]],
+    ['direction and type', 'forbidden', [only('type', 'l7'), only('verdict', 'DROPPED'), only('to-pod', 'shop/api')]],
+    ['end, which turns with the response', 'response', [only('type', 'l7'), only('from-pod', 'shop/api')]],
+  ])('are found by their %s', (_, names, terms) => {
+    const test = compileFilter(terms);
+    const found = Object.entries(flows).flatMap(([name, flow]) => (test(flow) ? [name] : []));
+    expect(found.join(' ')).toBe(names);
+  });
+
+  test('are not to be found among events that are none', () => {
+    const terms = [only('http-status', '200'), only('type', 'drop', 'trace')];
+    expect(() => compileFilter(terms)).toThrow('--type "drop,trace": wanted l7 beside --http-status');
+    expect(compileFilter([only('http-status', '200'), only('type', 'drop', 'l7')])(response)).toBe(true);
+    expect(compileFilter([only('http-status', '200'), except('type', 'drop')])(response)).toBe(true);
+  });
+});
+
 test.each<readonly [FilterOption, string]>([
+  ['http-path', '('],
+  ['http-status', '600'],
+  ['http-status', '4'],
+  ['http-status', '404+'],
+  ['http-status', '+'],
   ['pod', ''],
   ['pod', '/'],
   ['from-pod', 'a/b/c'],

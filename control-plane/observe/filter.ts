@@ -45,6 +45,9 @@ export const FILTER_OPTIONS = [
   'node-name',
   'uuid',
   'policy',
+  'http-method',
+  'http-path',
+  'http-status',
 ] as const;
 export type FilterOption = (typeof FILTER_OPTIONS)[number];
 
@@ -55,6 +58,7 @@ type Side = 'source' | 'destination';
 
 /** @throws INPUT_INVALID for a value that the option does not take */
 export function compileFilter(terms: readonly FilterTerm[]): Test {
+  requireHttp(terms);
   const tests = terms.map(({ option, values, not }): Test => {
     const alternatives = values.map((value) => testOf(option, value));
     return (flow) => alternatives.some((test) => test(flow)) !== not;
@@ -119,6 +123,17 @@ function testOf(option: FilterOption, value: string): Test {
       const wanted = `IPv${oneOf(option, value.replace(/^(ip)?v?/i, ''), ['4', '6'])}`;
       return (flow) => flow.IP.ipVersion === wanted;
     }
+    case 'http-method':
+      return (flow) => flow.l7?.http.method.toUpperCase() === value.toUpperCase();
+    case 'http-path': {
+      const wanted = pattern(option, value);
+      return (flow) => flow.l7 !== undefined && wanted.test(pathOf(flow.l7.http.url));
+    }
+    case 'http-status': {
+      if (!/^([1-5]\d{2}|[1-5]\d?\+)$/.test(value)) throw invalid(option, value, 'a code such as 404, or 4+, 50+');
+      const begin = value.replace('+', '');
+      return (flow) => flow.l7?.http.code !== undefined && String(flow.l7.http.code).startsWith(begin);
+    }
     case 'node-name':
       return (flow) => flow.node_name === value;
     case 'uuid':
@@ -126,6 +141,26 @@ function testOf(option: FilterOption, value: string): Test {
     default:
       return (flow) => policiesOf(flow).some((policy) => isPolicy(policy, value));
   }
+}
+
+/** As in Hubble: beside a type that has no requests they would match nothing. */
+function requireHttp(terms: readonly FilterTerm[]): void {
+  const http = terms.find(({ option, not }) => option.startsWith('http-') && !not);
+  const type = terms.find(({ option, values, not }) => option === 'type' && !not && !values.includes('l7'));
+  if (http && type) throw invalid('type', type.values.join(','), `l7 beside --${http.option}`);
+}
+
+function pattern(option: string, value: string): RegExp {
+  try {
+    return new RegExp(value);
+  } catch {
+    throw invalid(option, value, 'a regular expression');
+  }
+}
+
+/** Without host and query. */
+function pathOf(url: string): string {
+  return /^[a-z]+:\/\/[^/?#]*([^?#]*)/.exec(url)?.[1] ?? '';
 }
 
 function sideTest(option: string, noun: string, value: string): (flow: Flow, side: Side) => boolean {

@@ -9,6 +9,7 @@ import { flowEndpoint, policyOf, type Resolver, timestamp } from './to-flow.ts';
 const HALVES: readonly Direction[] = ['egress', 'ingress'];
 /** Rulesets below have no HTTP rules: unknown, and admitted at layer 4. */
 const FIRST_RULESET = 2;
+const VIA_UPSTREAM = 'via_upstream';
 
 /** A refused request has no response from the server: it is one record, dropped. */
 export function httpFlows(event: HttpEvent, resolver: Resolver): Flow[] {
@@ -26,23 +27,30 @@ export function httpFlows(event: HttpEvent, resolver: Resolver): Flow[] {
         Summary: [request, ...why].join('; '),
       },
     ];
+  const asked: Flow = {
+    ...common(event, resolver, false),
+    verdict: 'FORWARDED',
+    time: timestamp(event.time),
+    l7: { type: 'REQUEST', http },
+    Summary: [request, ...why].join('; '),
+  };
+  // The client went away first.
+  if (code === 0) return [asked];
   const latency = Math.round(event.durationMs);
-  return [
-    {
-      ...common(event, resolver, false),
-      verdict: 'FORWARDED',
-      time: timestamp(event.time),
-      l7: { type: 'REQUEST', http },
-      Summary: [request, ...why].join('; '),
-    },
-    {
-      ...common(event, resolver, true),
-      verdict: 'FORWARDED',
-      time: timestamp(event.time + event.durationMs),
-      l7: { type: 'RESPONSE', latency_ns: String(Math.round(event.durationMs * 1e6)), http: { ...http, code } },
-      Summary: [`${protocol} ${code} ${latency}ms (${method} ${url})`, ...why].join('; '),
-    },
-  ];
+  const answer = `${protocol} ${code} ${latency}ms (${method} ${url})`;
+  const answered: Flow = {
+    ...common(event, resolver, true),
+    verdict: 'FORWARDED',
+    time: timestamp(event.time + event.durationMs),
+    l7: { type: 'RESPONSE', latency_ns: String(Math.round(event.durationMs * 1e6)), http: { ...http, code } },
+    Summary: [answer, ...why, ...byEnvoy(event)].join('; '),
+  };
+  return [asked, answered];
+}
+
+/** An error that the server did not send. */
+function byEnvoy({ details }: HttpEvent): string[] {
+  return details === '' || details === VIA_UPSTREAM ? [] : [`answered by Envoy: ${details}`];
 }
 
 type Common = Omit<Flow, 'time' | 'verdict' | 'l7' | 'Summary'>;

@@ -4,9 +4,21 @@ import protobuf from 'protobufjs';
 import { describe, expect, test } from 'vitest';
 import { DROP_REASONS, type DropReason } from '../generated/reasons.ts';
 import type { KernelEvent } from '../model/event.ts';
+import type { HttpEvent } from '../model/http-event.ts';
 import type { FlowResponse } from './flow.ts';
 import { FlowPrinter } from './format.ts';
-import { ADMITTED, ELSEWHERE, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
+import {
+  ADMITTED,
+  ELSEWHERE,
+  FORBIDDEN,
+  half,
+  OVER_IPV6,
+  REFUSED,
+  RULE,
+  sampleFlow,
+  sampleHttpFlows,
+  TO_WORLD,
+} from './sample.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -131,6 +143,20 @@ describe('a line of -o json', () => {
   test.each(Object.entries(KINDS))('is one of the schema, and survives the wire: %s', (_, changes) => {
     const line = flowLine(changes);
     expect(overTheWire(line)).toMatchObject(JSON.parse(line));
+  });
+
+  test.each<readonly [string, Partial<HttpEvent>, number]>([
+    ['allowed', {}, 2],
+    ['denied', FORBIDDEN, 1],
+    ['malformed', { verdict: 'refused', code: 400, details: 'http1.codec_error' }, 1],
+    ['without an answer', { code: 0 }, 1],
+  ])('may be of a request, %s', (_, changes, lines) => {
+    const flows = sampleHttpFlows(changes);
+    expect(flows).toHaveLength(lines);
+    for (const flow of flows) {
+      const line = lineOf({ flow, node_name: flow.node_name, time: flow.time });
+      expect(overTheWire(line)).toMatchObject(JSON.parse(line));
+    }
   });
 
   test.each(Object.keys(DROP_REASONS) as DropReason[])('may have the reason %s, with its number', (reason) => {

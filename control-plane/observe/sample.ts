@@ -1,8 +1,10 @@
 /** Events and flows for tests: web, api and db of a shop on one node, and the world. */
 import { parseAddress } from '../model/address.ts';
 import type { HalfVerdict, KernelEvent } from '../model/event.ts';
-import type { Origin } from '../model/policy.ts';
+import type { HttpEvent } from '../model/http-event.ts';
+import type { Origin, RuleRef } from '../model/policy.ts';
 import type { Flow } from './flow.ts';
+import { httpFlows } from './http-flow.ts';
 import { type Resolver, toFlow } from './to-flow.ts';
 
 interface Pod {
@@ -57,6 +59,10 @@ export const RULE = {
   forgotten: 99,
 } as const;
 
+/** api-1's decision point for HTTP, and the first of its two rules. */
+export const RULESET = 16;
+export const HTTP_RULE: RuleRef = { ...GUARD, rule: 'ingress[0].toPorts[0].rules.http[0]' };
+
 export const RESOLVER: Resolver = {
   nodeName: 'node-1',
   version: '1.2.3',
@@ -68,7 +74,8 @@ export const RESOLVER: Resolver = {
   pod: (address) =>
     PODS.find(({ addresses }) => addresses.some((each) => Buffer.compare(parseAddress(each), address) === 0)),
   origin: (rule) => ORIGINS.get(rule),
-  ruleset: () => undefined,
+  ruleset: (id) =>
+    id === RULESET ? [HTTP_RULE, { ...LIMIT, rule: 'ingress[0].toPorts[0].rules.http[0]' }] : undefined,
   endpoint: (ifindex) =>
     PODS.some((pod) => pod.ifindex === ifindex) ? { id: ifindex + 100, interface: `veth${ifindex}` } : undefined,
 };
@@ -143,6 +150,44 @@ export const REFUSED: Partial<KernelEvent> = {
   ingress: half('deny', RULE.defaultDeny),
   deniedBy: 'ingress',
 };
+
+/** web-1 asks api-1 for something, which the guard's rule allows: unless changed. */
+export function sampleHttpEvent(changes: Partial<HttpEvent> = {}): HttpEvent {
+  return {
+    time: new Date(2026, 0, 4, 10, 15, 2, 123).getTime() + 0.5,
+    source: parseAddress('10.0.0.1'),
+    destination: parseAddress('10.0.0.2'),
+    sourcePort: 45_232,
+    destinationPort: 8080,
+    sourceIdentity: 301,
+    destinationIdentity: 302,
+    method: 'GET',
+    url: 'http://api:8080/v1/data?x=1',
+    protocol: 'HTTP/1.1',
+    code: 200,
+    durationMs: 4.6,
+    verdict: 'allowed',
+    deniedBy: undefined,
+    egress: { ruleset: 1, verdict: 'layer4', rule: undefined },
+    ingress: { ruleset: RULESET, verdict: 'allow', rule: HTTP_RULE },
+    details: 'via_upstream',
+    ...changes,
+  };
+}
+
+/** What makes it one that no rule admits. */
+export const FORBIDDEN: Partial<HttpEvent> = {
+  method: 'POST',
+  code: 403,
+  verdict: 'denied',
+  deniedBy: 'ingress',
+  ingress: { ruleset: RULESET, verdict: 'deny', rule: undefined },
+  details: 'rbac_access_denied_matched_policy[none]',
+};
+
+export function sampleHttpFlows(changes: Partial<HttpEvent> = {}): readonly Flow[] {
+  return httpFlows(sampleHttpEvent(changes), RESOLVER);
+}
 
 export function sampleFlow(changes: Partial<KernelEvent> = {}): Flow {
   return toFlow(kernelEvent(changes), RESOLVER);

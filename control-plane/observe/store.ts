@@ -45,7 +45,7 @@ export interface Following extends Disposable {
 
 /** Strings of a record, roughly: enough to bound memory, cheap enough per flow. */
 function sizeOf(flow: Flow): number {
-  let bytes = 600 + flow.Summary.length * 2;
+  let bytes = 600 + (flow.Summary.length + (flow.l7?.http.url.length ?? 0)) * 2;
   for (const end of [flow.source, flow.destination]) bytes += (end.pod_name?.length ?? 0) + 40;
   return bytes;
 }

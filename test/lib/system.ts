@@ -9,6 +9,7 @@ import { FlowFollower, type ObservedFlow } from '../../control-plane/demo/flows.
 import { readLinks } from '../../control-plane/demo/links.ts';
 import { ManifestFolder, namespaceManifest, podManifest } from '../../control-plane/demo/manifests.ts';
 import { ownerOf } from '../../control-plane/demo/namespaces.ts';
+import { endEnvoy } from '../../control-plane/envoy/end.ts';
 import { ROOT } from './tools.ts';
 import { type Attach, type Host, TEST_PREFIX, Topology, type Workload } from './topology.ts';
 
@@ -46,7 +47,7 @@ export class System implements AsyncDisposable {
 
   /** A node with its manifests; the agent is not started yet. @param name distinguishes systems of one process */
   static async create(name: string, agentArguments: readonly string[] = []): Promise<System> {
-    sweepInstances();
+    await sweepInstances();
     return new System(await Topology.create(name), `${TEST_PREFIX}-${process.pid}-${name}`, agentArguments);
   }
 
@@ -158,7 +159,7 @@ export class System implements AsyncDisposable {
     await this.#flows?.stop();
     await this.agent.stop();
     await this.topology.remove();
-    removeInstance(this.instance);
+    await removeInstance(this.instance);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
@@ -174,20 +175,22 @@ export function policyName(name: string): string {
 }
 
 /** Its folders too, and those above them that are empty then: what is left behind must not depend on the order of suites. */
-function removeInstance(instance: string): void {
+async function removeInstance(instance: string): Promise<void> {
+  // The agent leaves it to the next one.
+  await endEnvoy(join(SOCKETS, instance), instance);
   rmSync(pinsOf(BPFFS, instance).root, { recursive: true, force: true });
   rmSync(join(SOCKETS, instance), { recursive: true, force: true });
   for (const folder of [join(BPFFS, 'sidestep'), SOCKETS])
     if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
 }
 
-/** Pins and sockets of test runs that died. */
-function sweepInstances(): void {
+/** Pins, sockets and Envoys of test runs that died. */
+async function sweepInstances(): Promise<void> {
   const instances = [join(BPFFS, 'sidestep'), SOCKETS].flatMap((folder) =>
     existsSync(folder) ? readdirSync(folder) : [],
   );
   for (const instance of new Set(instances)) {
     const pid = ownerOf(TEST_PREFIX, instance);
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeInstance(instance);
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await removeInstance(instance);
   }
 }

@@ -24,12 +24,18 @@ const FILTER_HELP: Partial<Record<FilterOption, string>> = {
   namespace: 'either end is in this namespace',
   ip: 'either end has this address or is in this prefix',
   verdict: 'FORWARDED, DROPPED, AUDIT',
-  type: 'drop, trace or policy-verdict',
+  type: 'drop, trace, policy-verdict or l7',
   policy: 'decided by this policy: name, ns/name or kind/ns/name',
-  protocol: 'tcp, udp, sctp, icmp',
+  protocol: 'tcp, udp, sctp, icmp, http',
+  'http-method': 'GET, POST, …',
+  'http-path': 'the path of a request matches this regular expression somewhere',
+  'http-status': 'code of a response: 404, or 4+ and 50+ for all that begin so',
   'tcp-flags': 'flags that are all set, e.g. SYN,ACK',
 };
 const SHORT: Partial<Record<FilterOption, string>> = { namespace: '-n, ', type: '-t, ', label: '-l, ' };
+
+/** A comma inside belongs to the value. */
+const WHOLE: ReadonlySet<FilterOption> = new Set(['label', 'tcp-flags', 'http-path']);
 
 interface Options {
   readonly instance: string;
@@ -76,7 +82,7 @@ export function addObserveCommand(program: Command, io: Io): void {
   for (const option of FILTER_OPTIONS) {
     command.option(`${SHORT[option] ?? ''}--${option} <value>`, FILTER_HELP[option] ?? '');
     command.on(`option:${option}`, (value: string) => {
-      const values = option === 'label' || option === 'tcp-flags' ? [value] : value.split(',');
+      const values = WHOLE.has(option) ? [value] : value.split(',');
       // The same option again is an alternative; behind --not it is a filter of its own.
       const same = terms.findIndex((term) => term.option === option && !term.not);
       const term = terms[same];
