@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { setSysctls } from '../../control-plane/demo/namespaces.ts';
 import { admit, TCP_PORT, UDP_PORT } from '../lib/policies.ts';
 import { podName, policyName, System } from '../lib/system.ts';
 import { snmp, type Workload } from '../lib/topology.ts';
@@ -22,6 +23,8 @@ describe.each([
     server = await system.pod('server', attach);
     intruder = await system.pod('intruder', attach);
     system.policy('guard', admit('server', ['client']));
+    // Without tail loss probes a retransmission means a loss: a probe is also sent when the echoing process is late.
+    for (const { namespace } of [client, server]) await setSysctls(namespace, { 'net/ipv4/tcp_early_retrans': 0 });
     await tcpEchoServer(server, TCP_PORT);
     await system.start();
   });
