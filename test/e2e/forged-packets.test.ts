@@ -123,7 +123,10 @@ describe.each(['routed', 'bridge'] as const)('packets that no honest program sen
       await sendRaw(client, { ...(await honest(client, family)), dport: TCP_PORT, flags: 'S', cut: headers + 10 });
       await system.flow(
         'a malformed packet',
-        (flow) => flow.time >= since - 20 && flow.verdict === 'DROPPED' && flow.sourceAddress === client[family],
+        // Its length field lies as well: which of the two is found first is not the point.
+        (flow) =>
+          flow.time >= since - 20 &&
+          ['INVALID_PACKET_DROPPED', 'CT_TRUNCATED_OR_INVALID_HEADER'].includes(flow.dropReason ?? ''),
       );
     });
 
