@@ -1,24 +1,8 @@
 import { expect, test } from 'vitest';
-import type { KernelFeatures } from '../datapath/kernel.ts';
+import { MemoryKernel } from '../datapath/memory.ts';
 import { requireFeatures } from './features.ts';
 
-const WHOLE: KernelFeatures = {
-  release: '6.18.0',
-  bpf: true,
-  tcx: true,
-  clsact: true,
-  ringBuffer: true,
-  lpmTrie: true,
-  lruHash: true,
-  coarseClock: true,
-  skLookup: true,
-  cgroupSockopt: true,
-  socketDestroy: true,
-  btf: true,
-  bpffs: true,
-  cgroup2: undefined,
-  capabilities: [],
-};
+const WHOLE = new MemoryKernel().features();
 
 test('a whole kernel is taken, and 5.10 without tcx', () => {
   requireFeatures(WHOLE, 'auto');

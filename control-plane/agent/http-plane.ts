@@ -23,6 +23,7 @@ import { XDS_TABLE, type XdsMessages } from '../generated/xds.ts';
 import { SidestepError } from '../model/error.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { Ruleset } from '../model/snapshot.ts';
+import type { ServedRuleset } from '../traffic/rbac.ts';
 import { encodeTraffic, TRAFFIC_TYPES, translate } from '../traffic/resources.ts';
 import { Codec } from '../xds/codec.ts';
 import { GrpcServer, type Service } from '../xds/grpc-server.ts';
@@ -203,8 +204,8 @@ export class HttpPlane {
     for (const [id, ruleset] of this.#published) if (!rulesets.has(id)) this.#retired.set(id, ruleset);
     for (const id of rulesets.keys()) this.#retired.delete(id);
     this.#published = rulesets;
-    const all = new Map(rulesets);
-    for (const [id, ruleset] of this.#retired) all.set(id, { ...ruleset, rules: withoutHttp(ruleset) });
+    const all = new Map<number, ServedRuleset>(rulesets);
+    for (const [id, ruleset] of this.#retired) all.set(id, { ...ruleset, rules: 'layer4' });
     const { port } = this.#options;
     for (const [type, resources] of encodeTraffic(this.#codec, translate(all, { modulePath: MODULE_IN_ENVOY, port })))
       this.#revision = this.#cache.set(type, resources);
@@ -215,12 +216,6 @@ export class HttpPlane {
     // The cgroup stays: the programs around Envoy are attached to it.
     this.#retired.clear();
   }
-}
-
-/** What is left when the HTTP rule is gone: layer 4 decides, packet by packet. */
-function withoutHttp({ rules }: Ruleset): Ruleset['rules'] {
-  const [first] = rules;
-  return first === undefined ? [] : [{ ref: first.ref, match: undefined }];
 }
 
 export interface HttpPlaneInputs {

@@ -9,17 +9,20 @@ type Matcher = XdsMessages['xds.type.matcher.v3.Matcher'];
 type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
 type Predicate = XdsMessages['xds.type.matcher.v3.Matcher.MatcherList.Predicate'];
 
+/** `layer4`: its HTTP rules are gone; connections that were told of it are admitted by the kernel alone. */
+export type ServedRuleset = Omit<Ruleset, 'rules'> & { readonly rules: Ruleset['rules'] | 'layer4' };
+
 /** Empty rules: no request is admitted. What holds until, and wherever, a route says otherwise. */
 export function denyAll(direction: Direction): Rbac {
   return { rules: {}, rules_stat_prefix: statPrefix(direction) };
 }
 
 /** A ruleset that is not among them, 0 and none at all included, admits nothing. */
-export function admit(direction: Direction, rulesets: Iterable<Ruleset>): Rbac {
+export function admit(direction: Direction, rulesets: Iterable<ServedRuleset>): Rbac {
   const map: Record<string, OnMatch> = { [PASS.ruleset]: allow(PASS.name) };
   for (const { id, direction: its, rules } of rulesets) {
     if (its !== direction) continue;
-    const onMatch = matchRules(rules);
+    const onMatch = rules === 'layer4' ? allow(PASS.name) : matchRules(rules);
     if (onMatch !== undefined) map[id] = onMatch;
   }
   const input = {

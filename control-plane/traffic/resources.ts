@@ -1,11 +1,11 @@
 /** Rulesets -> what Envoy is told about them: listeners, routes, clusters. Pure; the same rulesets give the same bytes. */
 import type { XdsMessages } from '../generated/xds.ts';
-import type { Ruleset } from '../model/snapshot.ts';
 import type { Codec } from '../xds/codec.ts';
 import type { ResourceContent } from '../xds/resource-cache.ts';
 import { CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE } from '../xds/types.ts';
 import { originalDestination } from './cluster.ts';
 import { type ListenerOptions, listeners } from './listener.ts';
+import type { ServedRuleset } from './rbac.ts';
 import { routeConfiguration } from './route.ts';
 
 export interface TrafficResources {
@@ -17,7 +17,7 @@ export interface TrafficResources {
 /** All types that an Envoy must have acknowledged to enforce a revision. */
 export const TRAFFIC_TYPES: readonly string[] = [CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE];
 
-export function translate(rulesets: ReadonlyMap<number, Ruleset>, options: ListenerOptions): TrafficResources {
+export function translate(rulesets: ReadonlyMap<number, ServedRuleset>, options: ListenerOptions): TrafficResources {
   const inOrder = [...rulesets.values()].sort((a, b) => a.id - b.id);
   return {
     clusters: [originalDestination()],

@@ -1,12 +1,11 @@
 /** What does policy say about requests now? The one resource that an edited rule changes. */
 import type { XdsMessages } from '../generated/xds.ts';
-import type { Ruleset } from '../model/snapshot.ts';
 import { DIRECTIONS, ORIGINAL_DESTINATION, ROUTE_CONFIGURATION, rbacFilter } from './names.ts';
-import { admit } from './rbac.ts';
+import { admit, type ServedRuleset } from './rbac.ts';
 
 /** A request that takes no route (CONNECT, `OPTIONS *`) meets the filters' own configuration, which denies. */
 export function routeConfiguration(
-  rulesets: readonly Ruleset[],
+  rulesets: readonly ServedRuleset[],
 ): XdsMessages['envoy.config.route.v3.RouteConfiguration'] {
   const filters = DIRECTIONS.map((direction) => [
     rbacFilter(direction),

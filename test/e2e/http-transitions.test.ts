@@ -88,7 +88,14 @@ test('a request in flight when the rule goes is answered, and its connection sta
   system.removePolicy('http');
   await inForce('POST', 200);
   expect(await slow).toMatchObject([{ status: 200 }]);
-  expect(await held.round('POST', '/x')).toMatchObject([{ status: 200 }]);
+  expect(await held.round('POST', '/after')).toMatchObject([{ status: 200 }]);
+  // The rule that is gone allowed nothing: the flow does not name it.
+  const flows = async (): Promise<string> =>
+    (await system.agent.cli(['observe', '--type', 'l7', '--last', '20'])).stdout;
+  await expect.poll(flows).toContain('/after');
+  expect((await flows()).split('\n').filter((line) => line.includes('/after') && line.includes('allowed by'))).toEqual(
+    [],
+  );
   expect((await envoy()).state).not.toBe('stopped');
   await held.close();
   await expect.poll(async () => (await envoy()).state, { timeout: 15_000 }).toBe('stopped');
