@@ -21,6 +21,36 @@ int envoy_sockets(struct bpf_sock_ops *context)
 }
 
 /* On Envoy's cgroup. */
+SEC("cgroup/connect4")
+int envoy_connect4(struct bpf_sock_addr *context)
+{
+	struct packet p = {};
+
+	if (!context->sk || !context->sk->src_ip4)
+		return 1; /* not bound to a client's address: Envoy's own */
+	map_ipv4(p.source, context->sk->src_ip4);
+	map_ipv4(p.destination, context->user_ip4);
+	if (is_nodes_own(p.source))
+		return 1;
+	return admit_upstream(context, &p, context->user_port);
+}
+
+/* On Envoy's cgroup. */
+SEC("cgroup/connect6")
+int envoy_connect6(struct bpf_sock_addr *context)
+{
+	struct packet p = {};
+
+	if (!context->sk)
+		return 1;
+	copy_words(p.source, context->sk->src_ip6);
+	copy_words(p.destination, context->user_ip6);
+	if (is_unspecified(p.source) || is_nodes_own(p.source))
+		return 1;
+	return admit_upstream(context, &p, context->user_port);
+}
+
+/* On Envoy's cgroup. */
 SEC("cgroup/getsockopt")
 int envoy_identity(struct bpf_sockopt *context)
 {

@@ -7,7 +7,7 @@ SEC("tc")
 int from_workload(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	struct end ends[2];
+	struct work *w;
 	__u32 ifindex = skb->ifindex, side;
 	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
 	struct flow *flow;
@@ -34,8 +34,10 @@ int from_workload(struct __sk_buff *skb)
 		/* The entry remembers which interface the source was proven to own. */
 		if (flow->deadline_ns >= now && flow->ifindex[side & 1] == ifindex && !reopens(&p, flow, side) &&
 		    is_settled(flow, side ? &flow->ingress : &flow->egress, side ? ep->ingress_table : ep->egress_table)) {
-			account(skb, &p, flow, side, now, HOOK_FROM_WORKLOAD);
-			return pass(&p, HOOK_FROM_WORKLOAD);
+			if (!flow->security || !keep_protected(skb, flow, side, HOOK_FROM_WORKLOAD, now)) {
+				account(skb, &p, flow, side, now, HOOK_FROM_WORKLOAD);
+				return pass(&p, HOOK_FROM_WORKLOAD);
+			}
 		}
 	}
 
@@ -54,9 +56,13 @@ int from_workload(struct __sk_buff *skb)
 		return drop_early(skb, &p, err, HOOK_FROM_WORKLOAD);
 	if (err) /* an answer to Envoy */
 		return steer(skb, &p, HOOK_FROM_WORKLOAD);
-	local_end(&ends[0], ifindex, ep);
-	find_end(&ends[1], p.destination);
-	return slow_path(skb, &p, ends, HOOK_FROM_WORKLOAD);
+	w = work_at_hand();
+	if (!w)
+		return TC_ACT_SHOT;
+	local_end(&w->ends[0], ifindex, ep);
+	find_end(&w->ends[1], p.destination);
+	w->packet = p;
+	return slow_path(skb, HOOK_FROM_WORKLOAD);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

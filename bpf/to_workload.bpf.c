@@ -6,7 +6,7 @@ SEC("tc")
 int to_workload(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	struct end ends[2];
+	struct work *w;
 	__u32 ifindex = skb->ifindex, side, source;
 	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
 	struct flow *flow;
@@ -31,9 +31,11 @@ int to_workload(struct __sk_buff *skb)
 		if (flow->deadline_ns >= now && flow->ifindex[(side ^ 1) & 1] == ifindex && !reopens(&p, flow, side) &&
 		    is_settled(flow, side ? &flow->egress : &flow->ingress, side ? ep->egress_table : ep->ingress_table) &&
 		    (!source || came_from(skb, source))) {
-			if (!source)
-				account(skb, &p, flow, side, now, HOOK_TO_WORKLOAD);
-			return pass(&p, HOOK_TO_WORKLOAD);
+			if (!flow->security || !keep_protected(skb, flow, side, HOOK_TO_WORKLOAD, now)) {
+				if (!source)
+					account(skb, &p, flow, side, now, HOOK_TO_WORKLOAD);
+				return pass(&p, HOOK_TO_WORKLOAD);
+			}
 		}
 	}
 
@@ -53,21 +55,26 @@ int to_workload(struct __sk_buff *skb)
 	if (err) /* Envoy's own, with the client's address */
 		return pass(&p, HOOK_TO_WORKLOAD);
 
-	flags = find_end(&ends[0], p.source);
-	if (ends[0].ifindex) {
-		if (!came_from(skb, ends[0].ifindex)) {
+	w = work_at_hand();
+	if (!w)
+		return TC_ACT_SHOT;
+	flags = find_end(&w->ends[0], p.source);
+	if (w->ends[0].ifindex) {
+		if (!came_from(skb, w->ends[0].ifindex)) {
 			/* Turned round at this workload's from_workload, on behalf of the local far end. */
 			if (flow && skb->ingress_ifindex == ifindex && is_our_reset(&p, flow))
 				return pass(&p, HOOK_TO_WORKLOAD);
 			return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
 		}
 	} else if (skb->ingress_ifindex == 0) {
-		ends[0].identity = IDENTITY_HOST; /* this node made it */
+		w->ends[0].identity = IDENTITY_HOST; /* this node made it */
+		w->ends[0].node = 0;
 	} else if (flags & IPCACHE_NODE_ADDRESS) {
-		ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
+		w->ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
 	}
-	local_end(&ends[1], ifindex, ep);
-	return slow_path(skb, &p, ends, HOOK_TO_WORKLOAD);
+	local_end(&w->ends[1], ifindex, ep);
+	w->packet = p;
+	return slow_path(skb, HOOK_TO_WORKLOAD);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -12,7 +12,7 @@
 #define ADDRESS_BYTES 16
 
 enum layout {
-	LAYOUT_VERSION = 1,
+	LAYOUT_VERSION = 2,
 };
 
 /* Reserved identities: the numbers are Cilium's, so that flows read the same in its tools. */
@@ -72,7 +72,8 @@ struct endpoint {
 	__u8 mac[6];	      /* of the workload's side */
 	__u8 flags;
 	__u8 version;
-	__u32 spare[3];
+	__u32 authentication_table; /* what peers' ingress asks of flows from here, by peer; 0: nothing */
+	__u32 spare[2];
 };
 
 /* endpoint_addresses: who owns an address on this node. */
@@ -95,11 +96,12 @@ struct prefix_key {
 
 enum ipcache_flag {
 	IPCACHE_NODE_ADDRESS = 1, /* of this node: `host` only for packets that this node made */
+	IPCACHE_ENCRYPT = 2,	  /* a pod on another node, and all pod traffic between nodes is to be encrypted */
 };
 
 struct ipcache_entry {
 	__u32 identity;
-	__u32 node; /* 0: this node */
+	__u32 node; /* number of another node; 0: this one, or on no node that is known */
 	__u32 flags;
 	__u32 spare;
 };
@@ -124,9 +126,50 @@ struct policy_entry {
 	__u8 verdict;
 	__u8 precedence; /* higher wins between the identity's own entry and the one for every identity */
 	__u8 prefix;	 /* prefix bits behind table and identity: 0, 16 (protocol) to 32 (one port) */
-	__u8 auth;	 /* reserved */
+	__u8 auth;	 /* enum authentication */
 	__u8 flags;	 /* reserved: audit */
 	__u8 spare;
+};
+
+/* What a rule asks of the two ends before their packets pass. */
+enum authentication {
+	AUTHENTICATION_NONE = 0,
+	AUTHENTICATION_REQUIRED = 1,
+	AUTHENTICATION_ALWAYS_FAIL = 2,
+	AUTHENTICATION_INHERIT = 3, /* in entries only: the rule says nothing, the weaker entry may */
+};
+
+/*
+ * authentications: what was proven. One entry per identity and node, not per pair: a flow between a workload here and one on
+ * node N passes while {theirs, N} and {ours, N} hold; between two workloads here while {ours, 0} holds for both.
+ */
+enum authentication_side {
+	SIDE_THEIRS = 0, /* the node has proven this identity of its own to us */
+	SIDE_OURS = 1,	 /* the node has accepted this identity of ours; node 0: we have a valid SVID for it */
+};
+
+struct authentication_key {
+	__u32 identity;
+	__u32 node;
+	__u32 side;
+};
+
+struct authentication_entry {
+	__u64 expires_ns; /* CLOCK_MONOTONIC */
+	__u32 epoch;	  /* of the tunnel key that was in force */
+	__u32 spare;
+};
+
+/* protection: what all flows share. One entry. */
+enum protection_flag {
+	PROTECTION_STRICT = 1, /* what would leave this node unencrypted is dropped */
+};
+
+struct protection_state {
+	__u32 tunnel_ifindex; /* 0: there is no tunnel */
+	__u32 hold_ifindex;   /* of the TAP device that first packets wait in; 0: nothing is held */
+	__u32 generation;     /* raised whenever something that was proven no longer is */
+	__u32 flags;
 };
 
 /* policy_tables: table id -> state of the whole table. Revisions are unique over all tables and never used again. */
@@ -182,6 +225,17 @@ struct flow_half {
 	__u16 ruleset;
 	__u8 verdict;
 	__u8 match;
+	__u8 auth; /* enum authentication */
+	__u8 spare[3];
+};
+
+/* What protects a flow. */
+enum security {
+	SECURITY_AUTHENTICATED = 1, /* both ends must be proven, at every packet */
+	SECURITY_TUNNEL_IN = 2,	    /* what comes from the other node must have come through the tunnel */
+	SECURITY_TUNNEL_OUT = 4,    /* what goes to the other node goes through the tunnel */
+	SECURITY_HELD = 8,	    /* first packets wait for a proof */
+	SECURITY_DRAINING = 16,	    /* it is there, and those that waited go first */
 };
 
 struct flow {
@@ -197,7 +251,14 @@ struct flow {
 	__u8 flags;
 	__u8 tcp_flags[2]; /* all TCP flags seen, by side */
 	__u8 version;
-	__u8 pad[3];
+	__u8 security; /* enum security */
+	__u8 hold_hook; /* where held packets go back to: enum hook */
+	__u8 pad;
+	__u64 proven_until_ns; /* of an authenticated flow, as of `generation` */
+	__u32 generation;
+	__u32 hold_ifindex;
+	__u32 held; /* packets that were put aside and that came back */
+	__u32 released;
 	__u8 original_address[ADDRESS_BYTES]; /* reserved: destination before translation */
 	__be16 original_port;
 	__u8 spare[14];
@@ -249,6 +310,7 @@ enum event_flag {
 	EVENT_RELATED = 32, /* an ICMP error about a flow */
 };
 
+
 struct event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u8 kind;
@@ -271,6 +333,8 @@ struct event {
 	__u32 length; /* of the packet, layer 3 */
 	struct flow_half egress;
 	struct flow_half ingress;
+	__u8 security; /* enum security */
+	__u8 pad[7];
 	__u64 duration_ns; /* at close */
 	__u64 packets[2];
 	__u64 bytes[2];
@@ -298,11 +362,20 @@ enum statistic {
 	STATISTIC_REPLIES_BY_SOCKET = 10, /* the entry was evicted, the socket itself was asked */
 	STATISTIC_IDENTITIES_READ = 11,
 	STATISTIC_IDENTITIES_UNKNOWN = 12,
-	STATISTIC_COUNT = 16,
+	STATISTIC_HELD = 13,		/* packets put aside until a proof */
+	STATISTIC_RELEASED = 14,
+	STATISTIC_HELD_DUPLICATES = 15, /* retransmissions of one that waits */
+	STATISTIC_HELD_OVERFLOW = 16,	/* of a flow that has too many waiting */
+	STATISTIC_HELD_LOST = 17,	/* came back and nobody knew them any more */
+	STATISTIC_UPSTREAM_REFUSED = 18, /* connections of Envoy to a backend that policy or authentication forbids */
+	STATISTIC_COUNT = 24,
 };
 
-/* listeners: Envoy's listening sockets. Slot = generation of the Envoy * 2 + (IPv6 ? 1 : 0). */
-#define LISTENER_SLOTS 4
+/*
+ * listeners: Envoy's listening sockets. Slot = slot of the Envoy * 4 + (tunnel ? 2 : 0) + (IPv6 ? 1 : 0). Connections
+ * that came through the tunnel have listeners of their own, whose mark their answers inherit, the first included.
+ */
+#define LISTENER_SLOTS 8
 
 /* proxy: which Envoy is in force. One entry. */
 struct proxy_state {
@@ -327,6 +400,8 @@ struct connection_identity {
 	__u32 spare;
 };
 
+#define MARK_MASK 0xf00
+
 /* Set before load, frozen by the kernel: the verifier cuts what is switched off. */
 struct config {
 	__u32 scope;
@@ -341,7 +416,9 @@ struct config {
 	__u64 fragment_ns;
 	__u32 mark_to_envoy;   /* a routing hint, never evidence; 0: nothing is ever steered */
 	__u32 loopback_ifindex;
-	__u16 envoy_port;      /* of Envoy's listeners, host order */
+	__u16 envoy_port;      /* of Envoy's listeners, host order; the one before it for what comes through the tunnel */
 	__u16 leg_port_first;  /* source ports of Envoy's upstream connections, host order: from here to the end */
+	__u32 mark_to_tunnel;  /* a routing hint, never evidence */
+	__u32 mark_released;   /* was held before; a hint too: it is judged like any other, only not held again */
 	__u32 spare;
 };

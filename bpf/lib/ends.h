@@ -10,6 +10,9 @@ struct end {
 	__u32 egress_table;
 	__u32 ingress_table;
 	__u32 namespace_id;
+	__u32 authentication_table;
+	__u32 node;  /* number of the other node it is on, or 0 */
+	__u32 flags; /* enum ipcache_flag */
 };
 
 static __always_inline void local_end(struct end *end, __u32 ifindex, const struct endpoint *endpoint)
@@ -19,6 +22,9 @@ static __always_inline void local_end(struct end *end, __u32 ifindex, const stru
 	end->egress_table = endpoint->egress_table;
 	end->ingress_table = endpoint->ingress_table;
 	end->namespace_id = endpoint->namespace_id;
+	end->authentication_table = endpoint->authentication_table;
+	end->node = 0;
+	end->flags = 0;
 }
 
 static __always_inline struct ipcache_entry *find_identity(const void *address)
@@ -58,9 +64,26 @@ static __noinline __maybe_unused int find_end(struct end *end, const void *addre
 	entry = find_identity(address);
 	if (entry) {
 		end->identity = entry->identity;
+		end->node = entry->node;
+		end->flags = entry->flags;
 		return entry->flags;
 	}
 	return 0;
+}
+
+static __always_inline struct protection_state *protection_in_force(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&protection, &zero);
+}
+
+/* Put back at `to_workload` by our own program on the TAP device; nobody else can send from there. */
+static __always_inline int is_put_back(struct __sk_buff *skb)
+{
+	struct protection_state *state = protection_in_force();
+
+	return state && state->hold_ifindex && skb->ingress_ifindex == state->hold_ifindex;
 }
 
 /*
@@ -75,5 +98,5 @@ static __always_inline int came_from(struct __sk_buff *skb, __u32 ifindex)
 	if (ingress == 0 || ingress == ifindex)
 		return 1;
 	endpoint = bpf_map_lookup_elem(&endpoints, &ifindex);
-	return endpoint && endpoint->master_ifindex == ingress;
+	return (endpoint && endpoint->master_ifindex == ingress) || is_put_back(skb);
 }

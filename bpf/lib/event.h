@@ -47,6 +47,7 @@ static __noinline __maybe_unused int report_new(struct __sk_buff *skb, const str
 	event->destination_identity = flow->identity[1];
 	event->source_ifindex = flow->ifindex[0];
 	event->destination_ifindex = flow->ifindex[1];
+	event->security = flow->security;
 	event->egress = flow->egress;
 	event->ingress = flow->ingress;
 	bpf_ringbuf_submit(event, 0);
@@ -119,6 +120,7 @@ static __noinline __maybe_unused int report_close(struct __sk_buff *skb, const s
 	event->destination_identity = flow->identity[1];
 	event->source_ifindex = flow->ifindex[0];
 	event->destination_ifindex = flow->ifindex[1];
+	event->security = flow->security;
 	event->egress = flow->egress;
 	event->ingress = flow->ingress;
 	event->duration_ns = event->time_ns - flow->created_ns;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The flow table: one entry per flow, two halves, and what happens to it packet by packet. */
 #pragma once
-#include "event.h"
-#include "policy.h"
+#include "work.h"
 #include "quota.h"
 #include "reset.h"
 
@@ -97,29 +96,6 @@ static __always_inline __u32 l4_of(const struct packet *p, __u32 initiator)
 	return (__u32)p->protocol << 16 | port;
 }
 
-/* Egress of the initiator, ingress of the responder: each if that end is on this node. */
-static __noinline int decide_flow(const struct end *initiator, const struct end *responder, __u32 l4,
-				  struct flow_half *egress, struct flow_half *ingress)
-{
-	int err;
-
-	__builtin_memset(egress, 0, sizeof(*egress));
-	__builtin_memset(ingress, 0, sizeof(*ingress));
-	if (initiator->ifindex) {
-		err = decide_half(initiator->egress_table, responder->identity, l4, initiator->namespace_id, egress);
-		if (err)
-			return err;
-	}
-	if (responder->ifindex)
-		return decide_half(responder->ingress_table, initiator->identity, l4, responder->namespace_id, ingress);
-	return 0;
-}
-
-struct decision {
-	struct flow_half egress;
-	struct flow_half ingress;
-};
-
 static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, const struct end *ends,
 				  const struct decision *d, int err, __u32 flags, __u32 hook)
 {
@@ -141,11 +117,6 @@ static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p,
 static __always_inline int is_bypass(const struct decision *d)
 {
 	return d->egress.rule == RULE_BYPASS || d->ingress.rule == RULE_BYPASS;
-}
-
-static __always_inline int is_host_or_world(__u32 identity)
-{
-	return identity == IDENTITY_HOST || identity == IDENTITY_WORLD;
 }
 
 /*
@@ -175,39 +146,98 @@ static __always_inline int must_reset(const struct flow *flow, const struct deci
 	       (d->ingress.verdict == VERDICT_REDIRECT && d->ingress.ruleset != flow->ingress.ruleset);
 }
 
-/* The policy changed under a live flow, or bypass holds it: judge again. May revoke, never redirect. */
-static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p, struct end *ends, struct flow *flow,
-				  __u32 hook)
+/*
+ * Judges the packet at hand as one of a flow from its source (0) or its destination (1): both policies, then what must protect
+ * the flow. The answer is in `decision` and `protect`.
+ * Returns 0, HOLD, or a negative drop reason. Looked at by the verifier once, not at every call.
+ */
+__weak __noinline int judge(struct __sk_buff *skb, __u32 initiator, __u32 hook)
 {
+	struct work *w = work_at_hand();
+	struct end *from, *to;
+	int err;
+
+	if (!w)
+		return -REASON_CT_MAP_INSERTION_FAILED;
+	from = &w->ends[initiator & 1];
+	to = &w->ends[(initiator ^ 1) & 1];
+	__builtin_memset(&w->decision, 0, sizeof(w->decision));
+	w->protect.l4 = l4_of(&w->packet, initiator);
+	w->protect.now = coarse_now();
+	w->protect.ingress_ifindex = skb->ingress_ifindex;
+	w->protect.hook = hook;
+	w->protect.security = 0;
+	w->protect.proven_until_ns = 0;
+	if (from->ifindex) {
+		err = decide_half(from->egress_table, to->identity, w->protect.l4, from->namespace_id, &w->decision.egress);
+		if (err)
+			return err;
+	}
+	if (to->ifindex) {
+		err = decide_half(to->ingress_table, from->identity, w->protect.l4, to->namespace_id, &w->decision.ingress);
+		if (err)
+			return err;
+	}
+	err = protect_flow(from, to, &w->decision, &w->protect);
+	if (err && (is_bypassed(from->namespace_id) || is_bypassed(to->namespace_id))) {
+		w->protect.security = 0;
+		w->decision.egress.rule = RULE_BYPASS;
+		return 0;
+	}
+	return err;
+}
+
+/* A proof is missing, or the packet did not come through the tunnel: dropped, and the connection may go on later. */
+static __always_inline int is_unproven(int err)
+{
+	return err == -REASON_AUTH_REQUIRED || err == -REASON_UNENCRYPTED_TRAFFIC;
+}
+
+/* The policy changed under a live flow, a proof ran out, or bypass holds it: judge again. May revoke, never redirect. */
+static __noinline int judge_again(struct __sk_buff *skb, struct work *w, struct flow *flow, __u32 hook)
+{
+	const struct packet *p = &w->packet;
 	__u32 side = side_of(p, flow);
-	struct decision d;
+	struct end *initiator = &w->ends[side & 1], *responder = &w->ends[(side ^ 1) & 1];
+	/* Envoy's answers come from this host, not through the tunnel. */
+	__u32 as = (flow->flags & FLOW_REDIRECTED) && side ? HOOK_FROM_WORKLOAD : hook;
 	int err;
 
 	count_statistic(STATISTIC_REEVALUATED);
-	keep_host_or_world(&ends[side & 1], flow->identity[0]);
-	keep_host_or_world(&ends[(side ^ 1) & 1], flow->identity[1]);
-	err = decide_flow(&ends[side & 1], &ends[(side ^ 1) & 1], l4_of(p, side), &d.egress, &d.ingress);
-	if (!err && must_reset(flow, &d))
+	keep_host_or_world(initiator, flow->identity[0]);
+	keep_host_or_world(responder, flow->identity[1]);
+	err = judge(skb, side, as);
+	if (err > 0)
+		err = -REASON_AUTH_REQUIRED;
+	if ((!err || is_unproven(err)) && must_reset(flow, &w->decision))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	if (err) {
-		refuse(skb, p, ends, &d, err, EVENT_REVOKED | (side ? EVENT_REPLY : 0), hook);
-		if (p->protocol == IPPROTO_TCP) {
+		refuse(skb, p, w->ends, &w->decision, err,
+		       (is_unproven(err) ? 0 : EVENT_REVOKED) | (side ? EVENT_REPLY : 0), hook);
+		/* The proof may come back, and the connection goes on then. */
+		if (p->protocol == IPPROTO_TCP && !is_unproven(err)) {
 			flow->state = FLOW_RESET;
 			flow->deadline_ns = coarse_now() + config.values.closing_ns;
 		}
 		return err;
 	}
 	if (flow->flags & FLOW_REDIRECTED) {
-		d.egress.ruleset = flow->egress.ruleset;
-		d.ingress.ruleset = flow->ingress.ruleset;
+		w->decision.egress.ruleset = flow->egress.ruleset;
+		w->decision.ingress.ruleset = flow->ingress.ruleset;
 	}
-	flow->egress = d.egress;
-	flow->ingress = d.ingress;
-	flow->identity[0] = ends[side & 1].identity;
-	flow->identity[1] = ends[(side ^ 1) & 1].identity;
-	flow->ifindex[0] = ends[side & 1].ifindex;
-	flow->ifindex[1] = ends[(side ^ 1) & 1].ifindex;
-	if (is_bypass(&d))
+	flow->egress = w->decision.egress;
+	flow->ingress = w->decision.ingress;
+	flow->identity[0] = initiator->identity;
+	flow->identity[1] = responder->identity;
+	flow->ifindex[0] = initiator->ifindex;
+	flow->ifindex[1] = responder->ifindex;
+	/* What came through the tunnel once is answered through it. */
+	flow->security = w->protect.security |
+			 (flow->security & (SECURITY_TUNNEL_OUT | SECURITY_HELD | SECURITY_DRAINING));
+	flow->proven_until_ns = w->protect.proven_until_ns;
+	flow->generation = w->protect.generation;
+	mark_for_tunnel(skb, flow->security, &w->ends[1], hook);
+	if (is_bypass(&w->decision))
 		flow->flags |= FLOW_BYPASSED;
 	else
 		flow->flags &= ~FLOW_BYPASSED;

@@ -1,48 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* What the two hooks have in common: read the frame, find the flow, pass or drop, count. */
 #pragma once
-#include "open.h"
+#include "frame.h"
+#include "hold.h"
 
 /* Let the next program or the stack have it. */
 #define PASS TC_ACT_UNSPEC
-
-/* Enough of the packet for the longest fixed headers is made readable in place. */
-static __always_inline int make_readable(struct __sk_buff *skb)
-{
-	__u32 want = ETH_HLEN + sizeof(struct ipv6hdr);
-
-	if ((void *)(long)skb->data + want <= (void *)(long)skb->data_end)
-		return 0;
-	return bpf_skb_pull_data(skb, skb->len < want ? skb->len : want);
-}
-
-/* Returns 0 for an IP packet now described by `p`, 1 for ARP, or a negative drop reason. */
-static __always_inline int read_frame(struct __sk_buff *skb, struct packet *p)
-{
-	struct ethhdr *eth;
-	__be16 type;
-	int err;
-
-	p->length = skb->len;
-	make_readable(skb);
-	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-		return -REASON_INVALID_PACKET_DROPPED;
-	if (skb->vlan_present) /* a bridge could deliver a tagged frame unseen */
-		return -REASON_UNSUPPORTED_L2_PROTOCOL;
-	type = eth->h_proto;
-	if (type == bpf_htons(ETH_P_ARP))
-		return 1;
-	if (type == bpf_htons(ETH_P_IP))
-		err = parse_ipv4(skb, p);
-	else if (type == bpf_htons(ETH_P_IPV6))
-		err = parse_ipv6(skb, p);
-	else
-		return -REASON_UNSUPPORTED_L2_PROTOCOL;
-	if (!err)
-		make_key(p);
-	return err;
-}
 
 /* Only after make_readable and a length check; the workload's MAC never changes on an honest veth. */
 static __always_inline int mac_is_honest(struct __sk_buff *skb, const struct endpoint *ep)
@@ -78,10 +41,12 @@ static __noinline int drop_early(struct __sk_buff *skb, const struct packet *p, 
 }
 
 /* A revoked TCP flow: the packet goes on as a reset if it can be made one. It is counted as dropped either way. */
-static __always_inline int drop_or_reset(struct __sk_buff *skb, const struct packet *p, int err, __u32 hook)
+static __always_inline int drop_or_reset(struct __sk_buff *skb, struct work *w, int err, __u32 hook)
 {
+	const struct packet *p = &w->packet;
+
 	count_packet(-err, hook, p->length);
-	if (p->protocol != IPPROTO_TCP || reset_both(skb, p, hook))
+	if (p->protocol != IPPROTO_TCP || reset_both(skb, w, hook))
 		return TC_ACT_SHOT;
 	return PASS;
 }
@@ -125,16 +90,20 @@ static __always_inline int is_current(const struct flow *flow, const struct end 
  * A packet of a flow that goes through Envoy: the client's are steered, and only Envoy, which lives on this host, may
  * answer. Returns a TC action.
  */
-static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, struct flow *flow, struct end *ends,
-				      __u32 side, __u64 now, __u32 hook)
+static __always_inline int redirected(struct __sk_buff *skb, struct work *w, struct flow *flow, __u32 side, __u64 now,
+				      __u32 hook)
 {
+	struct packet *p = &w->packet;
 	int err = 0;
 
-	if (!is_current(flow, &ends[side & 1], &ends[(side ^ 1) & 1]))
-		err = judge_again(skb, p, ends, flow, hook);
+	if (!is_current(flow, &w->ends[side & 1], &w->ends[(side ^ 1) & 1]) ||
+	    (side == 0 && flow->security && keep_protected(skb, flow, 0, hook, now)))
+		err = judge_again(skb, w, flow, hook);
+	if (is_unproven(err))
+		return drop(p, err, hook);
 	if (err) {
 		count_packet(-err, hook, p->length);
-		if (reset_both(skb, p, hook))
+		if (reset_both(skb, w, hook))
 			return TC_ACT_SHOT;
 		/* Turned into a reset: the client's goes to Envoy, Envoy's to the client. */
 		return side == 0 ? steer(skb, p, hook) : PASS;
@@ -144,42 +113,84 @@ static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, s
 		return steer(skb, p, hook);
 	}
 	if (hook == HOOK_FROM_WORKLOAD || skb->ingress_ifindex) {
-		refuse(skb, p, ends, NULL, -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL, EVENT_REPLY, hook);
+		refuse(skb, p, w->ends, NULL, -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL, EVENT_REPLY, hook);
 		return drop(p, -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL, hook);
 	}
 	account(skb, p, flow, 1, now, hook);
 	return pass(p, hook);
 }
 
-/* Everything but the fast path, for either hook, once both ends are known and honest. */
-static __noinline int slow_path(struct __sk_buff *skb, struct packet *p, struct end *ends, __u32 hook)
+/* A packet of a flow that is known, and that is not waiting. Returns a TC action. */
+static __always_inline int known_flow(struct __sk_buff *skb, struct work *w, struct flow *flow, __u64 now, __u32 hook)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, &p->key);
-	__u64 now = coarse_now();
-	__u32 side;
+	struct packet *p = &w->packet;
+	__u32 side = side_of(p, flow);
 	int err;
 
-	if (flow && flow->deadline_ns >= now) {
-		side = side_of(p, flow);
-		if (!reopens(p, flow, side)) {
-			if (is_our_reset(p, flow))
-				return pass(p, hook);
-			if (flow->flags & FLOW_REDIRECTED)
-				return redirected(skb, p, flow, ends, side, now, hook);
-			err = judge_again(skb, p, ends, flow, hook);
-			if (err)
-				return drop_or_reset(skb, p, err, hook);
-			if (hook == HOOK_FROM_WORKLOAD || !flow->ifindex[side & 1])
-				account(skb, p, flow, side, now, hook);
-			return pass(p, hook);
+	if (is_our_reset(p, flow))
+		return pass(p, hook);
+	if (flow->flags & FLOW_REDIRECTED)
+		return redirected(skb, w, flow, side, now, hook);
+	err = judge_again(skb, w, flow, hook);
+	if (is_unproven(err))
+		return drop(p, err, hook);
+	if (err)
+		return drop_or_reset(skb, w, err, hook);
+	if (hook == HOOK_FROM_WORKLOAD || !flow->ifindex[side & 1])
+		account(skb, p, flow, side, now, hook);
+	return pass(p, hook);
+}
+
+/*
+ * Everything but the fast path, for either hook, once both ends are known and honest. Looked at by the verifier once.
+ * Returns a TC action.
+ */
+__weak __noinline int slow_path(struct __sk_buff *skb, __u32 hook)
+{
+	struct work *w = work_at_hand();
+	__u32 held = 0, released = 0;
+	__u64 now = coarse_now();
+	struct packet *p;
+	struct flow *flow;
+	int err;
+
+	if (!w)
+		return TC_ACT_SHOT;
+	p = &w->packet;
+	flow = bpf_map_lookup_elem(&flows, &p->key);
+	if (flow && flow->deadline_ns < now)
+		flow = NULL;
+	if (flow && (flow->security & SECURITY_HELD)) {
+		err = waits(skb, p, flow, hook);
+		if (err == WAITS_ON)
+			return hold(skb);
+		if (err == WAITS_NO_MORE)
+			return TC_ACT_SHOT;
+		if (err == WAITED_AND_DECIDED)
+			return known_flow(skb, w, flow, now, hook);
+		held = flow->held;
+		released = flow->released;
+		if (flow->flags & FLOW_CHARGED)
+			quota_give_back(flow->ifindex[0]);
+		bpf_map_delete_elem(&flows, &p->key);
+		if (err < 0) {
+			refuse(skb, p, w->ends, NULL, err, 0, hook);
+			return drop(p, err, hook);
 		}
+		flow = NULL;
 	}
+	if (flow && !reopens(p, flow, side_of(p, flow)))
+		return known_flow(skb, w, flow, now, hook);
 	if ((p->flags & PACKET_ICMP_ERROR) && is_related(skb, p))
 		return pass(p, hook);
-	err = open_flow(skb, p, ends, hook);
-	if (err > 0)
+	err = open_flow(skb, w, hook | (is_released(skb, hook) ? 0 : MAY_HOLD));
+	if (err == OPENED_HOLD)
+		return hold(skb);
+	if (err >= 0 && held)
+		go_on_draining(p, held, released);
+	if (err == OPENED_STEER)
 		return steer(skb, p, hook);
 	if (err == -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL)
-		return drop_or_reset(skb, p, err, hook);
+		return drop_or_reset(skb, w, err, hook);
 	return err ? drop(p, err, hook) : pass(p, hook);
 }

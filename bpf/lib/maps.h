@@ -117,13 +117,20 @@ struct {
 	__type(value, struct proxy_state);
 } proxy SEC(".maps") __weak;
 
-/* A flow is built here: it does not fit on the 512-byte stack beside its packet. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct authentication_key);
+	__type(value, struct authentication_entry);
+} authentications SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct flow);
-} scratch SEC(".maps") __weak;
+	__type(value, struct protection_state);
+} protection SEC(".maps") __weak;
 
 /* User space writes it before the load. The zero-length members put types that only programs use into the BTF. */
 struct config_variable {
@@ -141,6 +148,10 @@ struct config_variable {
 		enum match match[0];
 		enum endpoint_flag endpoint_flag[0];
 		enum ipcache_flag ipcache_flag[0];
+		enum authentication authentication[0];
+		enum authentication_side authentication_side[0];
+		enum protection_flag protection_flag[0];
+		enum security security[0];
 		enum flow_state flow_state[0];
 		enum flow_flag flow_flag[0];
 		enum event_kind event_kind[0];

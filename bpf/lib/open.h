@@ -6,21 +6,39 @@
 /* The first port of Linux's default ip_local_port_range: clients have ports from here on, servers hardly ever. */
 #define EPHEMERAL_FIRST 32768
 
+static __always_inline int can_hold(void)
+{
+	struct protection_state *state = protection_in_force();
+
+	return state && state->hold_ifindex;
+}
+
 static __always_inline int is_ephemeral(__be16 port)
 {
 	return bpf_ntohs(port) >= EPHEMERAL_FIRST;
 }
 
-/* Nobody knows this flow: decide, remember, report. Returns 1 when it goes to Envoy, 0 when it passes, or a drop reason. */
-static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct end *ends, __u32 hook)
+/* What open_flow says of a flow that is not refused. */
+enum opened {
+	OPENED_PASS = 0,
+	OPENED_STEER = 1, /* it goes to Envoy */
+	OPENED_HOLD = 2,  /* it waits for a proof */
+};
+
+/*
+ * Nobody knows this flow: decide, remember, report; what waits is remembered and reported later.
+ * @hook: enum hook, with MAY_HOLD where a packet may be put aside
+ * Returns enum opened or a negative drop reason.
+ */
+#define MAY_HOLD 0x100
+static __noinline int open_flow(struct __sk_buff *skb, struct work *w, __u32 hook_and_hold)
 {
-	int redirected;
-	__u32 initiator = 0, zero = 0, other;
+	const struct packet *p = &w->packet;
+	struct flow *flow = &w->flow;
+	__u32 hook = hook_and_hold & ~MAY_HOLD, initiator = 0;
 	int midstream = p->protocol == IPPROTO_TCP && !is_opening(p) && !(p->flags & PACKET_LATER_FRAGMENT);
 	int answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
-	struct decision d;
-	struct flow *flow;
-	int err;
+	int redirected, held, err;
 
 	/*
 	 * A segment in the middle of a connection does not say who opened it: the lower port is the likelier server. Only
@@ -29,33 +47,35 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 	 */
 	if (midstream && (answer || bpf_ntohs(p->source_port) < bpf_ntohs(p->destination_port)))
 		initiator = 1;
-	err = decide_flow(&ends[initiator], &ends[!initiator], l4_of(p, initiator), &d.egress, &d.ingress);
-	if (err && midstream && !answer && is_ephemeral(p->source_port) == is_ephemeral(p->destination_port)) {
-		struct decision turned;
+	err = judge(skb, initiator, hook);
+	if (err < 0 && !is_unproven(err) && midstream && !answer &&
+	    is_ephemeral(p->source_port) == is_ephemeral(p->destination_port)) {
+		struct decision first = w->decision;
+		int turned = judge(skb, !initiator, hook);
 
-		other = !initiator;
-		if (!decide_flow(&ends[other], &ends[!other], l4_of(p, other), &turned.egress, &turned.ingress)) {
-			initiator = other;
-			d = turned;
-			err = 0;
+		if (turned >= 0 || is_unproven(turned)) {
+			initiator = !initiator;
+			err = turned;
+		} else {
+			w->decision = first;
 		}
 	}
-	redirected = !err && is_redirect(&d);
+	redirected = (err >= 0 || is_unproven(err)) && is_redirect(&w->decision);
 	/* An HTTP rule never lets a connection pass that Envoy does not hold. */
 	if (redirected && (!may_steer(p) || (midstream && (initiator || !has_socket(skb, p)))))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
+	held = err == HOLD && (hook_and_hold & MAY_HOLD) && can_hold();
+	if (err > 0)
+		err = held ? 0 : -REASON_AUTH_REQUIRED;
 	if (err)
-		return refuse(skb, p, ends, &d, err, 0, hook);
+		return refuse(skb, p, w->ends, &w->decision, err, 0, hook);
 	if (midstream && (p->tcp_flags & TCP_RST))
-		return 0; /* the end of something we never saw: nothing to remember */
-	if (ends[initiator].ifindex) {
-		err = quota_take(ends[initiator].ifindex);
+		return held ? -REASON_AUTH_REQUIRED : 0; /* the end of something we never saw: nothing to remember */
+	if (w->ends[initiator & 1].ifindex) {
+		err = quota_take(w->ends[initiator & 1].ifindex);
 		if (err)
-			return refuse(skb, p, ends, NULL, err, 0, hook);
+			return refuse(skb, p, w->ends, NULL, err, 0, hook);
 	}
-	flow = bpf_map_lookup_elem(&scratch, &zero);
-	if (!flow)
-		return -REASON_CT_MAP_INSERTION_FAILED;
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->version = LAYOUT_VERSION;
 	flow->created_ns = bpf_ktime_get_ns();
@@ -66,24 +86,38 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 		flow->flags |= FLOW_ADOPTED;
 		count_statistic(STATISTIC_FLOWS_ADOPTED);
 	}
-	if (is_bypass(&d))
+	if (is_bypass(&w->decision))
 		flow->flags |= FLOW_BYPASSED;
 	if (redirected)
 		flow->flags |= FLOW_REDIRECTED;
-	if (ends[initiator].ifindex)
+	if (w->ends[initiator & 1].ifindex)
 		flow->flags |= FLOW_CHARGED;
-	flow->egress = d.egress;
-	flow->ingress = d.ingress;
-	flow->identity[0] = ends[initiator].identity;
-	flow->identity[1] = ends[!initiator].identity;
-	flow->ifindex[0] = ends[initiator].ifindex;
-	flow->ifindex[1] = ends[!initiator].ifindex;
-	account(skb, p, flow, initiator, coarse_now(), hook);
+	flow->security = w->protect.security;
+	flow->proven_until_ns = w->protect.proven_until_ns;
+	flow->generation = w->protect.generation;
+	flow->egress = w->decision.egress;
+	flow->ingress = w->decision.ingress;
+	flow->identity[0] = w->ends[initiator & 1].identity;
+	flow->identity[1] = w->ends[(initiator ^ 1) & 1].identity;
+	flow->ifindex[0] = w->ends[initiator & 1].ifindex;
+	flow->ifindex[1] = w->ends[(initiator ^ 1) & 1].ifindex;
+	if (held) {
+		flow->security |= SECURITY_HELD;
+		flow->hold_hook = hook;
+		flow->hold_ifindex = skb->ifindex;
+		flow->held = 1;
+		flow->deadline_ns = coarse_now() + config.values.opening_ns;
+	} else {
+		account(skb, p, flow, initiator, coarse_now(), hook);
+	}
 	if (bpf_map_update_elem(&flows, &p->key, flow, BPF_ANY)) {
 		count_statistic(STATISTIC_FLOW_INSERT_FAILED);
-		return refuse(skb, p, ends, NULL, -REASON_CT_MAP_INSERTION_FAILED, 0, hook);
+		return refuse(skb, p, w->ends, NULL, -REASON_CT_MAP_INSERTION_FAILED, 0, hook);
 	}
+	if (held)
+		return OPENED_HOLD;
 	count_statistic(STATISTIC_FLOWS_CREATED);
 	report_new(skb, p, flow, hook, initiator);
-	return redirected;
+	mark_for_tunnel(skb, flow->security, &w->ends[1], hook);
+	return redirected ? OPENED_STEER : OPENED_PASS;
 }

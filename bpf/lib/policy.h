@@ -35,12 +35,33 @@ static __always_inline int is_bypassed(__u32 namespace_id)
 	return bpf_map_lookup_elem(&bypass, &all) || bpf_map_lookup_elem(&bypass, &namespace_id);
 }
 
+static __always_inline int is_host_or_world(__u32 identity)
+{
+	return identity == IDENTITY_HOST || identity == IDENTITY_WORLD;
+}
+
 static __always_inline int let_pass(struct flow_half *half)
 {
+	half->auth = AUTHENTICATION_NONE;
 	half->ruleset = RULESET_UNKNOWN;
 	half->rule = RULE_BYPASS;
 	half->verdict = VERDICT_ALLOW;
 	return 0;
+}
+
+/*
+ * What the stronger entry asks for; where its rules say nothing, what the weaker one asks for, unless the stronger is for
+ * HTTP: that does not inherit. Host and world have nothing to prove with (Cilium skips them, too).
+ */
+static __always_inline __u8 authentication_of(const struct policy_entry *winner, const struct policy_entry *other,
+					      __u32 identity)
+{
+	__u8 auth = winner->auth;
+
+	if (auth == AUTHENTICATION_INHERIT)
+		auth = other && winner->verdict != VERDICT_REDIRECT && other->verdict == VERDICT_ALLOW ? other->auth :
+													 AUTHENTICATION_NONE;
+	return auth == AUTHENTICATION_INHERIT || is_host_or_world(identity) ? AUTHENTICATION_NONE : auth;
 }
 
 /*
@@ -64,6 +85,7 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 	int reason;
 
 	half->ruleset = 0;
+	half->auth = AUTHENTICATION_NONE;
 	half->match = MATCH_NONE;
 	half->verdict = VERDICT_DENY;
 	half->revision = 0;
@@ -83,6 +105,7 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 		half->ruleset = entry->ruleset;
 		half->verdict = entry->verdict;
 		half->match = match_of(entry, entry == exact);
+		half->auth = authentication_of(entry, entry == exact ? any : exact, identity);
 		if (entry->verdict == VERDICT_ALLOW)
 			return 0;
 		/* Enforcement switched off is switched off for requests, too: the flow does not go to Envoy at all. */

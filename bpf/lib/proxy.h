@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include "ends.h"
 #include "event.h"
+#include "protect.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -58,6 +59,11 @@ static __always_inline int is_nodes_own(const __u8 *address)
 	return entry && (entry->flags & IPCACHE_NODE_ADDRESS);
 }
 
+static __always_inline int is_unspecified(const __u8 *address)
+{
+	return ((const __u64 *)address)[0] == 0 && ((const __u64 *)address)[1] == 0;
+}
+
 /* A steered connection that nobody listens for: the client gets a reset, and the flow says why. */
 static __noinline int report_no_listener(const struct packet *p, const struct flow *flow)
 {
@@ -89,6 +95,11 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	return 0;
 }
 
+static __always_inline __u32 slot_of(const struct proxy_state *state, int tunnel, __u32 family)
+{
+	return (state ? state->active : 0) * 4 + (tunnel ? 2 : 0) + (family == AF_INET6);
+}
+
 static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 {
 	struct packet p = {};
@@ -115,7 +126,7 @@ static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 	if (!flow) /* a steered packet without an entry must not meet a listener of the node on the same port */
 		return is_nodes_own(p.destination) ? SK_PASS : SK_DROP;
 	state = bpf_map_lookup_elem(&proxy, &zero);
-	slot = (state ? state->active : 0) * 2 + (context->family == AF_INET6);
+	slot = slot_of(state, flow->security & SECURITY_TUNNEL_OUT && !flow->ifindex[0], context->family);
 	listener = slot < LISTENER_SLOTS ? bpf_map_lookup_elem(&listeners, &slot) : NULL;
 	if (!listener) {
 		report_no_listener(&p, flow);
@@ -136,10 +147,10 @@ static __always_inline void remember_listener(struct bpf_sock_ops *context)
 	struct proxy_state *state;
 	__u32 zero = 0, slot;
 
-	if (context->local_port != config.values.envoy_port)
+	if (context->local_port != config.values.envoy_port && context->local_port + 1 != config.values.envoy_port)
 		return;
 	state = bpf_map_lookup_elem(&proxy, &zero);
-	slot = (state ? state->active : 0) * 2 + (context->family == AF_INET6);
+	slot = slot_of(state, context->local_port != config.values.envoy_port, context->family);
 	bpf_sock_map_update(context, &listeners, &slot, BPF_ANY);
 }
 
@@ -169,12 +180,51 @@ static __always_inline void remember_leg(struct bpf_sock_ops *context)
 	leg.created_ns = bpf_ktime_get_ns();
 	leg.deadline_ns = bpf_ktime_get_ns() + config.values.opening_ns;
 	leg.state = FLOW_NEW;
+	/* admit_upstream has set it, on this very socket. */
+	if (context->sk && (context->sk->mark & MARK_MASK) == config.values.mark_to_tunnel)
+		leg.security = SECURITY_TUNNEL_IN | SECURITY_TUNNEL_OUT;
 	/* No record of its own: the client's flow and the request tell of it. */
 	leg.flags |= FLOW_CLOSE_REPORTED;
 	if (bpf_map_update_elem(&flows, &key, &leg, BPF_ANY))
 		count_statistic(STATISTIC_FLOW_INSERT_FAILED);
 	else
 		count_statistic(STATISTIC_LEGS_RECORDED);
+}
+
+#define SOL_SOCKET 1
+#define SO_MARK 36
+
+/*
+ * Envoy picks a backend for a client of this node: the client's policy must admit it at layer 4, both must be proven where
+ * authentication is required, and then the connection goes through the tunnel. Returns 1, or 0: connect() fails.
+ */
+static __always_inline int admit_upstream(struct bpf_sock_addr *context, struct packet *p, __be16 port)
+{
+	struct protect protect = { .hook = HOOK_FROM_WORKLOAD, .now = bpf_ktime_get_ns() };
+	struct end client, backend;
+	struct decision d = {};
+	int mark = config.values.mark_to_tunnel;
+
+	find_end(&client, p->source);
+	if (!client.ifindex) /* of another node, whose policy was asked there; the backend is here */
+		return 1;
+	find_end(&backend, p->destination);
+	protect.l4 = (__u32)IPPROTO_TCP << 16 | port;
+	if (decide_half(client.egress_table, backend.identity, protect.l4, client.namespace_id, &d.egress))
+		goto refuse;
+	if (backend.ifindex &&
+	    decide_half(backend.ingress_table, client.identity, protect.l4, backend.namespace_id, &d.ingress))
+		goto refuse;
+	if (protect_flow(&client, &backend, &d, &protect) && !is_bypassed(client.namespace_id))
+		goto refuse;
+	if ((protect.security & SECURITY_TUNNEL_OUT) && !backend.ifindex &&
+	    bpf_setsockopt(context, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
+		goto refuse;
+	return 1;
+
+refuse:
+	count_statistic(STATISTIC_UPSTREAM_REFUSED);
+	return 0;
 }
 
 static __always_inline __u32 ruleset_of(const struct flow_half *half)

@@ -5,7 +5,7 @@
  * Packets with IP options or extension headers are only dropped.
  */
 #pragma once
-#include "event.h"
+#include "work.h"
 
 static __always_inline __u16 fold(__s64 sum)
 {
@@ -95,15 +95,19 @@ static __noinline int write_reset(struct __sk_buff *skb, const struct packet *p,
 }
 
 /* Returns 0 when the packet is now a reset for its receiver and may go on. */
-static __noinline int reset_both(struct __sk_buff *skb, const struct packet *p, __u32 hook)
+static __noinline int reset_both(struct __sk_buff *skb, struct work *w, __u32 hook)
 {
-	__u32 l3 = p->flags & PACKET_IPV6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const struct packet *p = &w->kept;
 	struct {
 		__be32 sequence;
 		__be32 acknowledged;
 	} numbers;
 	struct ethhdr eth;
+	__u32 l3;
 
+	/* The clone runs through the hooks before this returns, and they put their packet where ours is. */
+	w->kept = w->packet;
+	l3 = p->flags & PACKET_IPV6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	if (p->protocol != IPPROTO_TCP || (p->flags & (PACKET_FIRST_FRAGMENT | PACKET_LATER_FRAGMENT)) ||
 	    p->l4_offset != ETH_HLEN + l3)
 		return -1;

@@ -225,6 +225,7 @@ export class Datapath {
         mac: at.mac,
         flags: EndpointFlag.ENDPOINT_CHECK_MAC,
         version: Layout.LAYOUT_VERSION,
+        authenticationTable: 0,
       }),
     );
     this.#attachments.attach(at.ifindex);

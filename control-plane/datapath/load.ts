@@ -33,6 +33,11 @@ export interface SteeringConfig {
 export const LEG_PORT_FIRST = 61000;
 const LOOPBACK_IFINDEX = 1;
 
+/** Must be encrypted: a rule leads such packets into the tunnel and nowhere else. */
+export const MARK_TO_TUNNEL = 0x500;
+/** Waited for a proof and is on its way again. */
+const MARK_RELEASED = 0x700;
+
 export interface Loaded {
   readonly object: KernelObject;
   /** Tables of an earlier agent were found. */
@@ -100,6 +105,8 @@ export function loadDatapath(
     loopbackIfindex: LOOPBACK_IFINDEX,
     envoyPort: steering?.envoyPort ?? 0,
     legPortFirst: LEG_PORT_FIRST,
+    markToTunnel: MARK_TO_TUNNEL,
+    markReleased: MARK_RELEASED,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
     ...(pins ? { pinDirectory: pins.maps } : {}),

@@ -10,7 +10,7 @@ function setBytes(view: DataView, offset: number, length: number, value: Uint8Ar
 }
 
 export const Layout = {
-  LAYOUT_VERSION: 1,
+  LAYOUT_VERSION: 2,
 } as const;
 
 export const ReservedIdentity = {
@@ -51,6 +51,7 @@ export const EndpointFlag = {
 
 export const IpcacheFlag = {
   IPCACHE_NODE_ADDRESS: 1,
+  IPCACHE_ENCRYPT: 2,
 } as const;
 
 export const FlowState = {
@@ -107,7 +108,13 @@ export const Statistic = {
   STATISTIC_REPLIES_BY_SOCKET: 10,
   STATISTIC_IDENTITIES_READ: 11,
   STATISTIC_IDENTITIES_UNKNOWN: 12,
-  STATISTIC_COUNT: 16,
+  STATISTIC_HELD: 13,
+  STATISTIC_RELEASED: 14,
+  STATISTIC_HELD_DUPLICATES: 15,
+  STATISTIC_HELD_OVERFLOW: 16,
+  STATISTIC_HELD_LOST: 17,
+  STATISTIC_UPSTREAM_REFUSED: 18,
+  STATISTIC_COUNT: 24,
 } as const;
 
 export interface Endpoint {
@@ -120,9 +127,10 @@ export interface Endpoint {
   readonly mac: Uint8Array;
   readonly flags: number;
   readonly version: number;
+  readonly authenticationTable: number;
 }
 export const ENDPOINT_SIZE = 44;
-export const ENDPOINT_OFFSETS = { id: 0, identity: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, masterIfindex: 20, mac: 24, flags: 30, version: 31, spare: 32 } as const;
+export const ENDPOINT_OFFSETS = { id: 0, identity: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, masterIfindex: 20, mac: 24, flags: 30, version: 31, authenticationTable: 32, spare: 36 } as const;
 export function readEndpoint(view: DataView, offset = 0): Endpoint {
   return {
     id: view.getUint32(offset + 0, true),
@@ -134,6 +142,7 @@ export function readEndpoint(view: DataView, offset = 0): Endpoint {
     mac: bytesAt(view, offset + 24, 6),
     flags: view.getUint8(offset + 30),
     version: view.getUint8(offset + 31),
+    authenticationTable: view.getUint32(offset + 32, true),
   };
 }
 export function writeEndpoint(view: DataView, offset: number, value: Endpoint): void {
@@ -146,6 +155,7 @@ export function writeEndpoint(view: DataView, offset: number, value: Endpoint): 
   setBytes(view, offset + 24, 6, value.mac);
   view.setUint8(offset + 30, value.flags);
   view.setUint8(offset + 31, value.version);
+  view.setUint32(offset + 32, value.authenticationTable, true);
 }
 export function encodeEndpoint(value: Endpoint): Uint8Array {
   const bytes = new Uint8Array(44);
@@ -390,11 +400,18 @@ export interface Flow {
   readonly flags: number;
   readonly tcpFlags: Uint8Array;
   readonly version: number;
+  readonly security: number;
+  readonly holdHook: number;
+  readonly provenUntilNs: bigint;
+  readonly generation: number;
+  readonly holdIfindex: number;
+  readonly held: number;
+  readonly released: number;
   readonly originalAddress: Uint8Array;
   readonly originalPort: number;
 }
-export const FLOW_SIZE = 128;
-export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 60, identity: 72, ifindex: 80, state: 88, flags: 89, tcpFlags: 90, version: 92, pad: 93, originalAddress: 96, originalPort: 112, spare: 114 } as const;
+export const FLOW_SIZE = 160;
+export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 64, identity: 80, ifindex: 88, state: 96, flags: 97, tcpFlags: 98, version: 100, security: 101, holdHook: 102, pad: 103, provenUntilNs: 104, generation: 112, holdIfindex: 116, held: 120, released: 124, originalAddress: 128, originalPort: 144, spare: 146 } as const;
 export function readFlow(view: DataView, offset = 0): Flow {
   return {
     createdNs: view.getBigUint64(offset + 0, true),
@@ -402,15 +419,22 @@ export function readFlow(view: DataView, offset = 0): Flow {
     packets: [view.getBigUint64(offset + 16 + 0, true), view.getBigUint64(offset + 16 + 8, true)],
     bytes: [view.getBigUint64(offset + 32 + 0, true), view.getBigUint64(offset + 32 + 8, true)],
     egress: readFlowHalf(view, offset + 48),
-    ingress: readFlowHalf(view, offset + 60),
-    identity: [view.getUint32(offset + 72 + 0, true), view.getUint32(offset + 72 + 4, true)],
-    ifindex: [view.getUint32(offset + 80 + 0, true), view.getUint32(offset + 80 + 4, true)],
-    state: view.getUint8(offset + 88),
-    flags: view.getUint8(offset + 89),
-    tcpFlags: bytesAt(view, offset + 90, 2),
-    version: view.getUint8(offset + 92),
-    originalAddress: bytesAt(view, offset + 96, 16),
-    originalPort: view.getUint16(offset + 112, false),
+    ingress: readFlowHalf(view, offset + 64),
+    identity: [view.getUint32(offset + 80 + 0, true), view.getUint32(offset + 80 + 4, true)],
+    ifindex: [view.getUint32(offset + 88 + 0, true), view.getUint32(offset + 88 + 4, true)],
+    state: view.getUint8(offset + 96),
+    flags: view.getUint8(offset + 97),
+    tcpFlags: bytesAt(view, offset + 98, 2),
+    version: view.getUint8(offset + 100),
+    security: view.getUint8(offset + 101),
+    holdHook: view.getUint8(offset + 102),
+    provenUntilNs: view.getBigUint64(offset + 104, true),
+    generation: view.getUint32(offset + 112, true),
+    holdIfindex: view.getUint32(offset + 116, true),
+    held: view.getUint32(offset + 120, true),
+    released: view.getUint32(offset + 124, true),
+    originalAddress: bytesAt(view, offset + 128, 16),
+    originalPort: view.getUint16(offset + 144, false),
   };
 }
 export function writeFlow(view: DataView, offset: number, value: Flow): void {
@@ -419,18 +443,25 @@ export function writeFlow(view: DataView, offset: number, value: Flow): void {
   view.setBigUint64(offset + 16 + 0, value.packets[0], true); view.setBigUint64(offset + 16 + 8, value.packets[1], true);
   view.setBigUint64(offset + 32 + 0, value.bytes[0], true); view.setBigUint64(offset + 32 + 8, value.bytes[1], true);
   writeFlowHalf(view, offset + 48, value.egress);
-  writeFlowHalf(view, offset + 60, value.ingress);
-  view.setUint32(offset + 72 + 0, value.identity[0], true); view.setUint32(offset + 72 + 4, value.identity[1], true);
-  view.setUint32(offset + 80 + 0, value.ifindex[0], true); view.setUint32(offset + 80 + 4, value.ifindex[1], true);
-  view.setUint8(offset + 88, value.state);
-  view.setUint8(offset + 89, value.flags);
-  setBytes(view, offset + 90, 2, value.tcpFlags);
-  view.setUint8(offset + 92, value.version);
-  setBytes(view, offset + 96, 16, value.originalAddress);
-  view.setUint16(offset + 112, value.originalPort, false);
+  writeFlowHalf(view, offset + 64, value.ingress);
+  view.setUint32(offset + 80 + 0, value.identity[0], true); view.setUint32(offset + 80 + 4, value.identity[1], true);
+  view.setUint32(offset + 88 + 0, value.ifindex[0], true); view.setUint32(offset + 88 + 4, value.ifindex[1], true);
+  view.setUint8(offset + 96, value.state);
+  view.setUint8(offset + 97, value.flags);
+  setBytes(view, offset + 98, 2, value.tcpFlags);
+  view.setUint8(offset + 100, value.version);
+  view.setUint8(offset + 101, value.security);
+  view.setUint8(offset + 102, value.holdHook);
+  view.setBigUint64(offset + 104, value.provenUntilNs, true);
+  view.setUint32(offset + 112, value.generation, true);
+  view.setUint32(offset + 116, value.holdIfindex, true);
+  view.setUint32(offset + 120, value.held, true);
+  view.setUint32(offset + 124, value.released, true);
+  setBytes(view, offset + 128, 16, value.originalAddress);
+  view.setUint16(offset + 144, value.originalPort, false);
 }
 export function encodeFlow(value: Flow): Uint8Array {
-  const bytes = new Uint8Array(128);
+  const bytes = new Uint8Array(160);
   writeFlow(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
@@ -560,6 +591,115 @@ export function encodeProxyState(value: ProxyState): Uint8Array {
   return bytes;
 }
 
+export interface AuthenticationKey {
+  readonly identity: number;
+  readonly node: number;
+  readonly side: number;
+}
+export const AUTHENTICATION_KEY_SIZE = 12;
+export const AUTHENTICATION_KEY_OFFSETS = { identity: 0, node: 4, side: 8 } as const;
+export function readAuthenticationKey(view: DataView, offset = 0): AuthenticationKey {
+  return {
+    identity: view.getUint32(offset + 0, true),
+    node: view.getUint32(offset + 4, true),
+    side: view.getUint32(offset + 8, true),
+  };
+}
+export function writeAuthenticationKey(view: DataView, offset: number, value: AuthenticationKey): void {
+  view.setUint32(offset + 0, value.identity, true);
+  view.setUint32(offset + 4, value.node, true);
+  view.setUint32(offset + 8, value.side, true);
+}
+export function encodeAuthenticationKey(value: AuthenticationKey): Uint8Array {
+  const bytes = new Uint8Array(12);
+  writeAuthenticationKey(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface AuthenticationEntry {
+  readonly expiresNs: bigint;
+  readonly epoch: number;
+}
+export const AUTHENTICATION_ENTRY_SIZE = 16;
+export const AUTHENTICATION_ENTRY_OFFSETS = { expiresNs: 0, epoch: 8, spare: 12 } as const;
+export function readAuthenticationEntry(view: DataView, offset = 0): AuthenticationEntry {
+  return {
+    expiresNs: view.getBigUint64(offset + 0, true),
+    epoch: view.getUint32(offset + 8, true),
+  };
+}
+export function writeAuthenticationEntry(view: DataView, offset: number, value: AuthenticationEntry): void {
+  view.setBigUint64(offset + 0, value.expiresNs, true);
+  view.setUint32(offset + 8, value.epoch, true);
+}
+export function encodeAuthenticationEntry(value: AuthenticationEntry): Uint8Array {
+  const bytes = new Uint8Array(16);
+  writeAuthenticationEntry(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface ProtectionState {
+  readonly tunnelIfindex: number;
+  readonly holdIfindex: number;
+  readonly generation: number;
+  readonly flags: number;
+}
+export const PROTECTION_STATE_SIZE = 16;
+export const PROTECTION_STATE_OFFSETS = { tunnelIfindex: 0, holdIfindex: 4, generation: 8, flags: 12 } as const;
+export function readProtectionState(view: DataView, offset = 0): ProtectionState {
+  return {
+    tunnelIfindex: view.getUint32(offset + 0, true),
+    holdIfindex: view.getUint32(offset + 4, true),
+    generation: view.getUint32(offset + 8, true),
+    flags: view.getUint32(offset + 12, true),
+  };
+}
+export function writeProtectionState(view: DataView, offset: number, value: ProtectionState): void {
+  view.setUint32(offset + 0, value.tunnelIfindex, true);
+  view.setUint32(offset + 4, value.holdIfindex, true);
+  view.setUint32(offset + 8, value.generation, true);
+  view.setUint32(offset + 12, value.flags, true);
+}
+export function encodeProtectionState(value: ProtectionState): Uint8Array {
+  const bytes = new Uint8Array(16);
+  writeProtectionState(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface Work {
+  readonly packet: Packet;
+  readonly kept: Packet;
+  readonly ends: readonly [End, End];
+  readonly decision: Decision;
+  readonly protect: Protect;
+  readonly flow: Flow;
+}
+export const WORK_SIZE = 504;
+export const WORK_OFFSETS = { packet: 0, kept: 104, ends: 208, decision: 272, protect: 304, flow: 344 } as const;
+export function readWork(view: DataView, offset = 0): Work {
+  return {
+    packet: readPacket(view, offset + 0),
+    kept: readPacket(view, offset + 104),
+    ends: [readEnd(view, offset + 208 + 0), readEnd(view, offset + 208 + 32)],
+    decision: readDecision(view, offset + 272),
+    protect: readProtect(view, offset + 304),
+    flow: readFlow(view, offset + 344),
+  };
+}
+export function writeWork(view: DataView, offset: number, value: Work): void {
+  writePacket(view, offset + 0, value.packet);
+  writePacket(view, offset + 104, value.kept);
+  writeEnd(view, offset + 208 + 0, value.ends[0]); writeEnd(view, offset + 208 + 32, value.ends[1]);
+  writeDecision(view, offset + 272, value.decision);
+  writeProtect(view, offset + 304, value.protect);
+  writeFlow(view, offset + 344, value.flow);
+}
+export function encodeWork(value: Work): Uint8Array {
+  const bytes = new Uint8Array(504);
+  writeWork(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export interface Config {
   readonly scope: number;
   readonly coarseClock: number;
@@ -574,9 +714,11 @@ export interface Config {
   readonly loopbackIfindex: number;
   readonly envoyPort: number;
   readonly legPortFirst: number;
+  readonly markToTunnel: number;
+  readonly markReleased: number;
 }
-export const CONFIG_SIZE = 80;
-export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, spare: 76 } as const;
+export const CONFIG_SIZE = 88;
+export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markToTunnel: 76, markReleased: 80, spare: 84 } as const;
 export function readConfig(view: DataView, offset = 0): Config {
   return {
     scope: view.getUint32(offset + 0, true),
@@ -592,6 +734,8 @@ export function readConfig(view: DataView, offset = 0): Config {
     loopbackIfindex: view.getUint32(offset + 68, true),
     envoyPort: view.getUint16(offset + 72, true),
     legPortFirst: view.getUint16(offset + 74, true),
+    markToTunnel: view.getUint32(offset + 76, true),
+    markReleased: view.getUint32(offset + 80, true),
   };
 }
 export function writeConfig(view: DataView, offset: number, value: Config): void {
@@ -608,9 +752,11 @@ export function writeConfig(view: DataView, offset: number, value: Config): void
   view.setUint32(offset + 68, value.loopbackIfindex, true);
   view.setUint16(offset + 72, value.envoyPort, true);
   view.setUint16(offset + 74, value.legPortFirst, true);
+  view.setUint32(offset + 76, value.markToTunnel, true);
+  view.setUint32(offset + 80, value.markReleased, true);
 }
 export function encodeConfig(value: Config): Uint8Array {
-  const bytes = new Uint8Array(80);
+  const bytes = new Uint8Array(88);
   writeConfig(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
@@ -637,12 +783,13 @@ export interface Event {
   readonly length: number;
   readonly egress: FlowHalf;
   readonly ingress: FlowHalf;
+  readonly security: number;
   readonly durationNs: bigint;
   readonly packets: readonly [bigint, bigint];
   readonly bytes: readonly [bigint, bigint];
 }
-export const EVENT_SIZE = 144;
-export const EVENT_OFFSETS = { timeNs: 0, kind: 8, hook: 9, reason: 10, protocol: 11, tcpFlags: 12, icmpType: 13, icmpCode: 14, flags: 15, source: 16, destination: 32, sourcePort: 48, destinationPort: 50, sourceIdentity: 52, destinationIdentity: 56, ifindex: 60, sourceIfindex: 64, destinationIfindex: 68, length: 72, egress: 76, ingress: 88, durationNs: 104, packets: 112, bytes: 128 } as const;
+export const EVENT_SIZE = 160;
+export const EVENT_OFFSETS = { timeNs: 0, kind: 8, hook: 9, reason: 10, protocol: 11, tcpFlags: 12, icmpType: 13, icmpCode: 14, flags: 15, source: 16, destination: 32, sourcePort: 48, destinationPort: 50, sourceIdentity: 52, destinationIdentity: 56, ifindex: 60, sourceIfindex: 64, destinationIfindex: 68, length: 72, egress: 76, ingress: 92, security: 108, pad: 109, durationNs: 120, packets: 128, bytes: 144 } as const;
 export function readEvent(view: DataView, offset = 0): Event {
   return {
     timeNs: view.getBigUint64(offset + 0, true),
@@ -665,10 +812,11 @@ export function readEvent(view: DataView, offset = 0): Event {
     destinationIfindex: view.getUint32(offset + 68, true),
     length: view.getUint32(offset + 72, true),
     egress: readFlowHalf(view, offset + 76),
-    ingress: readFlowHalf(view, offset + 88),
-    durationNs: view.getBigUint64(offset + 104, true),
-    packets: [view.getBigUint64(offset + 112 + 0, true), view.getBigUint64(offset + 112 + 8, true)],
-    bytes: [view.getBigUint64(offset + 128 + 0, true), view.getBigUint64(offset + 128 + 8, true)],
+    ingress: readFlowHalf(view, offset + 92),
+    security: view.getUint8(offset + 108),
+    durationNs: view.getBigUint64(offset + 120, true),
+    packets: [view.getBigUint64(offset + 128 + 0, true), view.getBigUint64(offset + 128 + 8, true)],
+    bytes: [view.getBigUint64(offset + 144 + 0, true), view.getBigUint64(offset + 144 + 8, true)],
   };
 }
 export function writeEvent(view: DataView, offset: number, value: Event): void {
@@ -692,13 +840,14 @@ export function writeEvent(view: DataView, offset: number, value: Event): void {
   view.setUint32(offset + 68, value.destinationIfindex, true);
   view.setUint32(offset + 72, value.length, true);
   writeFlowHalf(view, offset + 76, value.egress);
-  writeFlowHalf(view, offset + 88, value.ingress);
-  view.setBigUint64(offset + 104, value.durationNs, true);
-  view.setBigUint64(offset + 112 + 0, value.packets[0], true); view.setBigUint64(offset + 112 + 8, value.packets[1], true);
-  view.setBigUint64(offset + 128 + 0, value.bytes[0], true); view.setBigUint64(offset + 128 + 8, value.bytes[1], true);
+  writeFlowHalf(view, offset + 92, value.ingress);
+  view.setUint8(offset + 108, value.security);
+  view.setBigUint64(offset + 120, value.durationNs, true);
+  view.setBigUint64(offset + 128 + 0, value.packets[0], true); view.setBigUint64(offset + 128 + 8, value.packets[1], true);
+  view.setBigUint64(offset + 144 + 0, value.bytes[0], true); view.setBigUint64(offset + 144 + 8, value.bytes[1], true);
 }
 export function encodeEvent(value: Event): Uint8Array {
-  const bytes = new Uint8Array(144);
+  const bytes = new Uint8Array(160);
   writeEvent(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
@@ -709,9 +858,10 @@ export interface FlowHalf {
   readonly ruleset: number;
   readonly verdict: number;
   readonly match: number;
+  readonly auth: number;
 }
-export const FLOW_HALF_SIZE = 12;
-export const FLOW_HALF_OFFSETS = { revision: 0, rule: 4, ruleset: 8, verdict: 10, match: 11 } as const;
+export const FLOW_HALF_SIZE = 16;
+export const FLOW_HALF_OFFSETS = { revision: 0, rule: 4, ruleset: 8, verdict: 10, match: 11, auth: 12, spare: 13 } as const;
 export function readFlowHalf(view: DataView, offset = 0): FlowHalf {
   return {
     revision: view.getUint32(offset + 0, true),
@@ -719,6 +869,7 @@ export function readFlowHalf(view: DataView, offset = 0): FlowHalf {
     ruleset: view.getUint16(offset + 8, true),
     verdict: view.getUint8(offset + 10),
     match: view.getUint8(offset + 11),
+    auth: view.getUint8(offset + 12),
   };
 }
 export function writeFlowHalf(view: DataView, offset: number, value: FlowHalf): void {
@@ -727,34 +878,197 @@ export function writeFlowHalf(view: DataView, offset: number, value: FlowHalf): 
   view.setUint16(offset + 8, value.ruleset, true);
   view.setUint8(offset + 10, value.verdict);
   view.setUint8(offset + 11, value.match);
+  view.setUint8(offset + 12, value.auth);
 }
 export function encodeFlowHalf(value: FlowHalf): Uint8Array {
-  const bytes = new Uint8Array(12);
+  const bytes = new Uint8Array(16);
   writeFlowHalf(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
 
+export interface Packet {
+  readonly key: FlowKey;
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly policyPort: number;
+  readonly protocol: number;
+  readonly tcpFlags: number;
+  readonly icmpType: number;
+  readonly icmpCode: number;
+  readonly flags: number;
+  readonly hopLimit: number;
+  readonly length: number;
+  readonly l4Offset: number;
+  readonly fragmentId: number;
+}
+export const PACKET_SIZE = 104;
+export const PACKET_OFFSETS = { key: 0, source: 48, destination: 64, sourcePort: 80, destinationPort: 82, policyPort: 84, protocol: 86, tcpFlags: 87, icmpType: 88, icmpCode: 89, flags: 90, hopLimit: 91, length: 92, l4Offset: 96, fragmentId: 100 } as const;
+export function readPacket(view: DataView, offset = 0): Packet {
+  return {
+    key: readFlowKey(view, offset + 0),
+    source: bytesAt(view, offset + 48, 16),
+    destination: bytesAt(view, offset + 64, 16),
+    sourcePort: view.getUint16(offset + 80, false),
+    destinationPort: view.getUint16(offset + 82, false),
+    policyPort: view.getUint16(offset + 84, false),
+    protocol: view.getUint8(offset + 86),
+    tcpFlags: view.getUint8(offset + 87),
+    icmpType: view.getUint8(offset + 88),
+    icmpCode: view.getUint8(offset + 89),
+    flags: view.getUint8(offset + 90),
+    hopLimit: view.getUint8(offset + 91),
+    length: view.getUint32(offset + 92, true),
+    l4Offset: view.getUint32(offset + 96, true),
+    fragmentId: view.getUint32(offset + 100, true),
+  };
+}
+export function writePacket(view: DataView, offset: number, value: Packet): void {
+  writeFlowKey(view, offset + 0, value.key);
+  setBytes(view, offset + 48, 16, value.source);
+  setBytes(view, offset + 64, 16, value.destination);
+  view.setUint16(offset + 80, value.sourcePort, false);
+  view.setUint16(offset + 82, value.destinationPort, false);
+  view.setUint16(offset + 84, value.policyPort, false);
+  view.setUint8(offset + 86, value.protocol);
+  view.setUint8(offset + 87, value.tcpFlags);
+  view.setUint8(offset + 88, value.icmpType);
+  view.setUint8(offset + 89, value.icmpCode);
+  view.setUint8(offset + 90, value.flags);
+  view.setUint8(offset + 91, value.hopLimit);
+  view.setUint32(offset + 92, value.length, true);
+  view.setUint32(offset + 96, value.l4Offset, true);
+  view.setUint32(offset + 100, value.fragmentId, true);
+}
+export function encodePacket(value: Packet): Uint8Array {
+  const bytes = new Uint8Array(104);
+  writePacket(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface End {
+  readonly identity: number;
+  readonly ifindex: number;
+  readonly egressTable: number;
+  readonly ingressTable: number;
+  readonly namespaceId: number;
+  readonly authenticationTable: number;
+  readonly node: number;
+  readonly flags: number;
+}
+export const END_SIZE = 32;
+export const END_OFFSETS = { identity: 0, ifindex: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, authenticationTable: 20, node: 24, flags: 28 } as const;
+export function readEnd(view: DataView, offset = 0): End {
+  return {
+    identity: view.getUint32(offset + 0, true),
+    ifindex: view.getUint32(offset + 4, true),
+    egressTable: view.getUint32(offset + 8, true),
+    ingressTable: view.getUint32(offset + 12, true),
+    namespaceId: view.getUint32(offset + 16, true),
+    authenticationTable: view.getUint32(offset + 20, true),
+    node: view.getUint32(offset + 24, true),
+    flags: view.getUint32(offset + 28, true),
+  };
+}
+export function writeEnd(view: DataView, offset: number, value: End): void {
+  view.setUint32(offset + 0, value.identity, true);
+  view.setUint32(offset + 4, value.ifindex, true);
+  view.setUint32(offset + 8, value.egressTable, true);
+  view.setUint32(offset + 12, value.ingressTable, true);
+  view.setUint32(offset + 16, value.namespaceId, true);
+  view.setUint32(offset + 20, value.authenticationTable, true);
+  view.setUint32(offset + 24, value.node, true);
+  view.setUint32(offset + 28, value.flags, true);
+}
+export function encodeEnd(value: End): Uint8Array {
+  const bytes = new Uint8Array(32);
+  writeEnd(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface Decision {
+  readonly egress: FlowHalf;
+  readonly ingress: FlowHalf;
+}
+export const DECISION_SIZE = 32;
+export const DECISION_OFFSETS = { egress: 0, ingress: 16 } as const;
+export function readDecision(view: DataView, offset = 0): Decision {
+  return {
+    egress: readFlowHalf(view, offset + 0),
+    ingress: readFlowHalf(view, offset + 16),
+  };
+}
+export function writeDecision(view: DataView, offset: number, value: Decision): void {
+  writeFlowHalf(view, offset + 0, value.egress);
+  writeFlowHalf(view, offset + 16, value.ingress);
+}
+export function encodeDecision(value: Decision): Uint8Array {
+  const bytes = new Uint8Array(32);
+  writeDecision(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+export interface Protect {
+  readonly now: bigint;
+  readonly l4: number;
+  readonly ingressIfindex: number;
+  readonly hook: number;
+  readonly generation: number;
+  readonly provenUntilNs: bigint;
+  readonly security: number;
+}
+export const PROTECT_SIZE = 40;
+export const PROTECT_OFFSETS = { now: 0, l4: 8, ingressIfindex: 12, hook: 16, generation: 20, provenUntilNs: 24, security: 32 } as const;
+export function readProtect(view: DataView, offset = 0): Protect {
+  return {
+    now: view.getBigUint64(offset + 0, true),
+    l4: view.getUint32(offset + 8, true),
+    ingressIfindex: view.getUint32(offset + 12, true),
+    hook: view.getUint32(offset + 16, true),
+    generation: view.getUint32(offset + 20, true),
+    provenUntilNs: view.getBigUint64(offset + 24, true),
+    security: view.getUint8(offset + 32),
+  };
+}
+export function writeProtect(view: DataView, offset: number, value: Protect): void {
+  view.setBigUint64(offset + 0, value.now, true);
+  view.setUint32(offset + 8, value.l4, true);
+  view.setUint32(offset + 12, value.ingressIfindex, true);
+  view.setUint32(offset + 16, value.hook, true);
+  view.setUint32(offset + 20, value.generation, true);
+  view.setBigUint64(offset + 24, value.provenUntilNs, true);
+  view.setUint8(offset + 32, value.security);
+}
+export function encodeProtect(value: Protect): Uint8Array {
+  const bytes = new Uint8Array(40);
+  writeProtect(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export const MAPS = {
+  authentications: { maxEntries: 65536, keySize: 12, valueSize: 16 },
   bypass: { maxEntries: 1024, keySize: 4, valueSize: 4 },
   counters: { maxEntries: 512, keySize: 4, valueSize: 16 },
   endpoint_addresses: { maxEntries: 16384, keySize: 20, valueSize: 8 },
   endpoints: { maxEntries: 4096, keySize: 4, valueSize: 44 },
   events: { maxEntries: 4194304 },
-  flows: { maxEntries: 524288, keySize: 48, valueSize: 128 },
+  flows: { maxEntries: 524288, keySize: 48, valueSize: 160 },
   fragments: { maxEntries: 16384, keySize: 44, valueSize: 16 },
   ipcache: { maxEntries: 131072, keySize: 20, valueSize: 16 },
   ipcache_prefixes: { maxEntries: 16384, keySize: 24, valueSize: 16 },
-  listeners: { maxEntries: 4, keySize: 4, valueSize: 8 },
+  listeners: { maxEntries: 8, keySize: 4, valueSize: 8 },
   policy: { maxEntries: 131072, keySize: 16, valueSize: 12 },
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
+  protection: { maxEntries: 1, keySize: 4, valueSize: 16 },
   proxy: { maxEntries: 1, keySize: 4, valueSize: 8 },
   quotas: { maxEntries: 4096, keySize: 4, valueSize: 16 },
-  scratch: { maxEntries: 1, keySize: 4, valueSize: 128 },
-  statistics: { maxEntries: 16, keySize: 4, valueSize: 8 },
+  scratch: { maxEntries: 1, keySize: 4, valueSize: 504 },
+  statistics: { maxEntries: 24, keySize: 4, valueSize: 8 },
 } as const;
 export type MapName = keyof typeof MAPS;
 
 /** Variables of .rodata that user space sets before the load. */
 export const RODATA = {
-  config: { offset: 0, size: 80 },
+  config: { offset: 0, size: 88 },
 } as const;

@@ -15,6 +15,8 @@ export const DROP_REASONS = {
   SOCKET_ASSIGN_FAILED: {"number":179,"text":"Proxy source port","why":"A workload used a source port that is set aside for Envoy's connections.","do":"Keep the workload's ip_local_port_range below 61000, which is Linux's default.","event":true},
   PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL: {"number":180,"text":"L7 proxy required","why":"An HTTP rule holds for a connection that does not go through Envoy: it was open before the rule came, or somebody other than Envoy answered on it.","do":"The client connects again and then goes through Envoy.","event":true},
   POLICY_DENY: {"number":181,"text":"Policy denied by denylist","why":"A deny rule matched.","do":"The flow names the rule.","event":true},
+  AUTH_REQUIRED: {"number":189,"text":"Authentication required","why":"A rule requires that both ends are authenticated, and that is not proven: the flow says why.","do":"See `sidestep auth list`.","event":true},
+  UNENCRYPTED_TRAFFIC: {"number":195,"text":"Traffic is unencrypted","why":"The flow must go through the tunnel between the nodes, and this packet did not, or could not.","do":"See `sidestep tunnel list` on both nodes.","event":true},
   DROP_RATE_LIMITED: {"number":198,"text":"Rate limited","why":"The workload holds more unanswered new flows open than its quota.","do":"A scan or a SYN flood looks like this. Raise --flow-quota if it is honest.","event":true},
   DROP_EP_NOT_READY: {"number":203,"text":"Endpoint not ready","why":"The interface is enforced but its endpoint has no policy yet, so it is closed.","do":"See `sidestep endpoint list`; the reason stands there.","event":true},
 } as const;

@@ -41,8 +41,8 @@ const KERNEL_MUTANTS = [
   {
     name: 'direction',
     file: 'lib/flow.h',
-    right: 'return decide_half(responder->ingress_table,',
-    wrong: 'return decide_half(responder->egress_table,',
+    right: 'err = decide_half(to->ingress_table,',
+    wrong: 'err = decide_half(to->egress_table,',
   },
   {
     name: 'redirect',
