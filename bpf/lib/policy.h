@@ -50,8 +50,8 @@ static __always_inline int let_pass(struct flow_half *half)
 }
 
 /*
- * What the stronger entry asks for; where its rules say nothing, what the weaker one asks for, unless the stronger is for
- * HTTP: that does not inherit. Host and world have nothing to prove with (Cilium skips them, too).
+ * What the stronger entry asks for; where its rules say nothing, what the weaker one of the same precedence asks for: so a
+ * rule for HTTP does not inherit from a plain one. Host and world have nothing to prove with (Cilium skips them, too).
  */
 static __always_inline __u8 authentication_of(const struct policy_entry *winner, const struct policy_entry *other,
 					      __u32 identity)
@@ -59,8 +59,7 @@ static __always_inline __u8 authentication_of(const struct policy_entry *winner,
 	__u8 auth = winner->auth;
 
 	if (auth == AUTHENTICATION_INHERIT)
-		auth = other && winner->verdict != VERDICT_REDIRECT && other->verdict == VERDICT_ALLOW ? other->auth :
-													 AUTHENTICATION_NONE;
+		auth = other && other->precedence == winner->precedence ? other->auth : AUTHENTICATION_NONE;
 	return auth == AUTHENTICATION_INHERIT || is_host_or_world(identity) ? AUTHENTICATION_NONE : auth;
 }
 
