@@ -111,6 +111,8 @@ function field(typeId: number, offset: string, value: string): Field {
 }
 
 const structs = new Set<number>();
+/** The programs' own: user space neither reads nor writes it. */
+const PRIVATE_MAP = 'scratch';
 const out: string[] = [];
 const maps: string[] = [];
 
@@ -122,7 +124,7 @@ for (const variable of section('.maps')?.vars ?? []) {
   for (const member of real(definition.type_id).members ?? []) {
     const target = real(real(member.type_id).type_id);
     if (member.name === 'key' || member.name === 'value') {
-      if (target.kind === 'STRUCT') structs.add(target.id);
+      if (target.kind === 'STRUCT' && definition.name !== PRIVATE_MAP) structs.add(target.id);
       attributes.push(`${member.name}Size: ${sizeOf(target.id)}`);
     } else if (member.name === 'max_entries') attributes.push(`maxEntries: ${target.nr_elems}`);
   }
@@ -177,7 +179,9 @@ for (const type of types) {
   if (type.kind !== 'ENUM' || type.name === '(anon)' || !type.values) continue;
   if (
     type.name === 'drop_reason' ||
-    !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic)/.test(type.name)
+    !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic|authentication|protection_|security$)/.test(
+      type.name,
+    )
   )
     continue;
   out.push(

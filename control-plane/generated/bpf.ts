@@ -54,6 +54,30 @@ export const IpcacheFlag = {
   IPCACHE_ENCRYPT: 2,
 } as const;
 
+export const Authentication = {
+  AUTHENTICATION_NONE: 0,
+  AUTHENTICATION_REQUIRED: 1,
+  AUTHENTICATION_ALWAYS_FAIL: 2,
+  AUTHENTICATION_INHERIT: 3,
+} as const;
+
+export const AuthenticationSide = {
+  SIDE_THEIRS: 0,
+  SIDE_OURS: 1,
+} as const;
+
+export const ProtectionFlag = {
+  PROTECTION_STRICT: 1,
+} as const;
+
+export const Security = {
+  SECURITY_AUTHENTICATED: 1,
+  SECURITY_TUNNEL_IN: 2,
+  SECURITY_TUNNEL_OUT: 4,
+  SECURITY_HELD: 8,
+  SECURITY_DRAINING: 16,
+} as const;
+
 export const FlowState = {
   FLOW_NEW: 1,
   FLOW_ESTABLISHED: 2,
@@ -666,40 +690,6 @@ export function encodeProtectionState(value: ProtectionState): Uint8Array {
   return bytes;
 }
 
-export interface Work {
-  readonly packet: Packet;
-  readonly kept: Packet;
-  readonly ends: readonly [End, End];
-  readonly decision: Decision;
-  readonly protect: Protect;
-  readonly flow: Flow;
-}
-export const WORK_SIZE = 504;
-export const WORK_OFFSETS = { packet: 0, kept: 104, ends: 208, decision: 272, protect: 304, flow: 344 } as const;
-export function readWork(view: DataView, offset = 0): Work {
-  return {
-    packet: readPacket(view, offset + 0),
-    kept: readPacket(view, offset + 104),
-    ends: [readEnd(view, offset + 208 + 0), readEnd(view, offset + 208 + 32)],
-    decision: readDecision(view, offset + 272),
-    protect: readProtect(view, offset + 304),
-    flow: readFlow(view, offset + 344),
-  };
-}
-export function writeWork(view: DataView, offset: number, value: Work): void {
-  writePacket(view, offset + 0, value.packet);
-  writePacket(view, offset + 104, value.kept);
-  writeEnd(view, offset + 208 + 0, value.ends[0]); writeEnd(view, offset + 208 + 32, value.ends[1]);
-  writeDecision(view, offset + 272, value.decision);
-  writeProtect(view, offset + 304, value.protect);
-  writeFlow(view, offset + 344, value.flow);
-}
-export function encodeWork(value: Work): Uint8Array {
-  const bytes = new Uint8Array(504);
-  writeWork(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
 export interface Config {
   readonly scope: number;
   readonly coarseClock: number;
@@ -883,166 +873,6 @@ export function writeFlowHalf(view: DataView, offset: number, value: FlowHalf): 
 export function encodeFlowHalf(value: FlowHalf): Uint8Array {
   const bytes = new Uint8Array(16);
   writeFlowHalf(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface Packet {
-  readonly key: FlowKey;
-  readonly source: Uint8Array;
-  readonly destination: Uint8Array;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly policyPort: number;
-  readonly protocol: number;
-  readonly tcpFlags: number;
-  readonly icmpType: number;
-  readonly icmpCode: number;
-  readonly flags: number;
-  readonly hopLimit: number;
-  readonly length: number;
-  readonly l4Offset: number;
-  readonly fragmentId: number;
-}
-export const PACKET_SIZE = 104;
-export const PACKET_OFFSETS = { key: 0, source: 48, destination: 64, sourcePort: 80, destinationPort: 82, policyPort: 84, protocol: 86, tcpFlags: 87, icmpType: 88, icmpCode: 89, flags: 90, hopLimit: 91, length: 92, l4Offset: 96, fragmentId: 100 } as const;
-export function readPacket(view: DataView, offset = 0): Packet {
-  return {
-    key: readFlowKey(view, offset + 0),
-    source: bytesAt(view, offset + 48, 16),
-    destination: bytesAt(view, offset + 64, 16),
-    sourcePort: view.getUint16(offset + 80, false),
-    destinationPort: view.getUint16(offset + 82, false),
-    policyPort: view.getUint16(offset + 84, false),
-    protocol: view.getUint8(offset + 86),
-    tcpFlags: view.getUint8(offset + 87),
-    icmpType: view.getUint8(offset + 88),
-    icmpCode: view.getUint8(offset + 89),
-    flags: view.getUint8(offset + 90),
-    hopLimit: view.getUint8(offset + 91),
-    length: view.getUint32(offset + 92, true),
-    l4Offset: view.getUint32(offset + 96, true),
-    fragmentId: view.getUint32(offset + 100, true),
-  };
-}
-export function writePacket(view: DataView, offset: number, value: Packet): void {
-  writeFlowKey(view, offset + 0, value.key);
-  setBytes(view, offset + 48, 16, value.source);
-  setBytes(view, offset + 64, 16, value.destination);
-  view.setUint16(offset + 80, value.sourcePort, false);
-  view.setUint16(offset + 82, value.destinationPort, false);
-  view.setUint16(offset + 84, value.policyPort, false);
-  view.setUint8(offset + 86, value.protocol);
-  view.setUint8(offset + 87, value.tcpFlags);
-  view.setUint8(offset + 88, value.icmpType);
-  view.setUint8(offset + 89, value.icmpCode);
-  view.setUint8(offset + 90, value.flags);
-  view.setUint8(offset + 91, value.hopLimit);
-  view.setUint32(offset + 92, value.length, true);
-  view.setUint32(offset + 96, value.l4Offset, true);
-  view.setUint32(offset + 100, value.fragmentId, true);
-}
-export function encodePacket(value: Packet): Uint8Array {
-  const bytes = new Uint8Array(104);
-  writePacket(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface End {
-  readonly identity: number;
-  readonly ifindex: number;
-  readonly egressTable: number;
-  readonly ingressTable: number;
-  readonly namespaceId: number;
-  readonly authenticationTable: number;
-  readonly node: number;
-  readonly flags: number;
-}
-export const END_SIZE = 32;
-export const END_OFFSETS = { identity: 0, ifindex: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, authenticationTable: 20, node: 24, flags: 28 } as const;
-export function readEnd(view: DataView, offset = 0): End {
-  return {
-    identity: view.getUint32(offset + 0, true),
-    ifindex: view.getUint32(offset + 4, true),
-    egressTable: view.getUint32(offset + 8, true),
-    ingressTable: view.getUint32(offset + 12, true),
-    namespaceId: view.getUint32(offset + 16, true),
-    authenticationTable: view.getUint32(offset + 20, true),
-    node: view.getUint32(offset + 24, true),
-    flags: view.getUint32(offset + 28, true),
-  };
-}
-export function writeEnd(view: DataView, offset: number, value: End): void {
-  view.setUint32(offset + 0, value.identity, true);
-  view.setUint32(offset + 4, value.ifindex, true);
-  view.setUint32(offset + 8, value.egressTable, true);
-  view.setUint32(offset + 12, value.ingressTable, true);
-  view.setUint32(offset + 16, value.namespaceId, true);
-  view.setUint32(offset + 20, value.authenticationTable, true);
-  view.setUint32(offset + 24, value.node, true);
-  view.setUint32(offset + 28, value.flags, true);
-}
-export function encodeEnd(value: End): Uint8Array {
-  const bytes = new Uint8Array(32);
-  writeEnd(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface Decision {
-  readonly egress: FlowHalf;
-  readonly ingress: FlowHalf;
-}
-export const DECISION_SIZE = 32;
-export const DECISION_OFFSETS = { egress: 0, ingress: 16 } as const;
-export function readDecision(view: DataView, offset = 0): Decision {
-  return {
-    egress: readFlowHalf(view, offset + 0),
-    ingress: readFlowHalf(view, offset + 16),
-  };
-}
-export function writeDecision(view: DataView, offset: number, value: Decision): void {
-  writeFlowHalf(view, offset + 0, value.egress);
-  writeFlowHalf(view, offset + 16, value.ingress);
-}
-export function encodeDecision(value: Decision): Uint8Array {
-  const bytes = new Uint8Array(32);
-  writeDecision(new DataView(bytes.buffer), 0, value);
-  return bytes;
-}
-
-export interface Protect {
-  readonly now: bigint;
-  readonly l4: number;
-  readonly ingressIfindex: number;
-  readonly hook: number;
-  readonly generation: number;
-  readonly provenUntilNs: bigint;
-  readonly security: number;
-}
-export const PROTECT_SIZE = 40;
-export const PROTECT_OFFSETS = { now: 0, l4: 8, ingressIfindex: 12, hook: 16, generation: 20, provenUntilNs: 24, security: 32 } as const;
-export function readProtect(view: DataView, offset = 0): Protect {
-  return {
-    now: view.getBigUint64(offset + 0, true),
-    l4: view.getUint32(offset + 8, true),
-    ingressIfindex: view.getUint32(offset + 12, true),
-    hook: view.getUint32(offset + 16, true),
-    generation: view.getUint32(offset + 20, true),
-    provenUntilNs: view.getBigUint64(offset + 24, true),
-    security: view.getUint8(offset + 32),
-  };
-}
-export function writeProtect(view: DataView, offset: number, value: Protect): void {
-  view.setBigUint64(offset + 0, value.now, true);
-  view.setUint32(offset + 8, value.l4, true);
-  view.setUint32(offset + 12, value.ingressIfindex, true);
-  view.setUint32(offset + 16, value.hook, true);
-  view.setUint32(offset + 20, value.generation, true);
-  view.setBigUint64(offset + 24, value.provenUntilNs, true);
-  view.setUint8(offset + 32, value.security);
-}
-export function encodeProtect(value: Protect): Uint8Array {
-  const bytes = new Uint8Array(40);
-  writeProtect(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
 

@@ -39,6 +39,8 @@ export interface LabEndpoint {
   readonly addresses: readonly string[];
   readonly egress?: string;
   readonly ingress?: string;
+  /** What peers on other nodes ask for; absent: nothing. */
+  readonly authentication?: string;
   readonly master?: number;
   readonly namespaceId?: number;
 }
@@ -121,6 +123,7 @@ export class Lab implements Disposable {
         mac: WORKLOAD_MAC,
         flags: endpoint.ifindex === HERE ? EndpointFlag.ENDPOINT_CHECK_MAC : 0,
         version: 1,
+        authenticationTable: endpoint.authentication === undefined ? 0 : this.tables.idOf(endpoint.authentication),
       }),
     );
     this.map('quotas').update(
