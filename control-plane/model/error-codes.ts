@@ -106,6 +106,11 @@ export const ERRORS = {
     text: 'Envoy ended, does not answer, or could not be started.',
     hint: 'It is tried again by itself; the end of its log is in `sidestep envoy status`.',
   },
+  // Packets that wait for a proof
+  AUTH_HOLD_TIMEOUT: {
+    text: 'A packet waited for a proof longer than it may.',
+    hint: 'The next one asks again. `sidestep auth list` shows what the session with the node does.',
+  },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
   NOT_FOUND: { text: 'There is no such object.', hint: 'List what there is first.' },
