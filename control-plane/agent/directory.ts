@@ -25,6 +25,7 @@ export class Directory implements Resolver {
   readonly #pods = new Map<string, { namespace: string; name: string }>();
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
   readonly #rulesets = new Map<number, readonly RuleRef[]>();
+  #unproven: Resolver['unproven'] = () => 'no certificates: authentication is not set up on this node';
   #origins: ReadonlyMap<number, Origin> = new Map();
 
   constructor(nodeName: string, version: string) {
@@ -61,6 +62,13 @@ export class Directory implements Resolver {
   }
   ruleset(id: number): readonly RuleRef[] | undefined {
     return this.#rulesets.get(id);
+  }
+  /** Told by whoever proves; replaced by what it says next. */
+  explain(unproven: Resolver['unproven']): void {
+    this.#unproven = unproven;
+  }
+  unproven(source: Uint8Array, destination: Uint8Array): string | undefined {
+    return this.#unproven(source, destination);
   }
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined {
     return this.#endpoints.get(ifindex);

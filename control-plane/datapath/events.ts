@@ -1,9 +1,18 @@
 /** Records of the events ring -> KernelEvent. The only place that knows their bytes. */
 
 import type { FlowHalf, Event as RawEvent } from '../generated/bpf.ts';
-import { EVENT_OFFSETS, EVENT_SIZE, EventFlag, EventKind, Hook, readEvent, Verdict } from '../generated/bpf.ts';
+import {
+  EVENT_OFFSETS,
+  EVENT_SIZE,
+  EventFlag,
+  EventKind,
+  Hook,
+  readEvent,
+  Security,
+  Verdict,
+} from '../generated/bpf.ts';
 import { DROP_REASON_BY_NUMBER } from '../generated/reasons.ts';
-import type { HalfVerdict, KernelEvent, Verdict as VerdictName } from '../model/event.ts';
+import type { FlowSecurity, HalfVerdict, KernelEvent, Verdict as VerdictName } from '../model/event.ts';
 
 export { EVENT_OFFSETS, EVENT_SIZE };
 
@@ -21,6 +30,13 @@ const KINDS = {
 
 export function halfOf(half: FlowHalf): HalfVerdict {
   return { verdict: VERDICTS[half.verdict] ?? 'none', rule: half.rule, revision: half.revision, match: half.match };
+}
+
+export function securityOf(bits: number): FlowSecurity {
+  return {
+    authenticated: (bits & Security.SECURITY_AUTHENTICATED) !== 0,
+    encrypted: (bits & Security.SECURITY_TUNNEL_OUT) !== 0,
+  };
 }
 
 /**
@@ -64,6 +80,7 @@ function decode(raw: RawEvent, bootTime: number): KernelEvent {
     revoked: flag(EventFlag.EVENT_REVOKED),
     related: flag(EventFlag.EVENT_RELATED),
     deniedBy: drop && denied ? (flag(EventFlag.EVENT_INGRESS) ? 'ingress' : 'egress') : undefined,
+    security: securityOf(raw.security),
     durationMs: Number(raw.durationNs) / 1e6,
     packets: [Number(raw.packets[0]), Number(raw.packets[1])],
     bytes: [Number(raw.bytes[0]), Number(raw.bytes[1])],

@@ -10,9 +10,10 @@ import {
   FlowState,
   readFlow,
   readFlowKey,
+  Security,
 } from '../generated/bpf.ts';
 import type { KernelEvent } from '../model/event.ts';
-import { halfOf } from './events.ts';
+import { halfOf, securityOf } from './events.ts';
 import type { Chunk, KernelMap } from './kernel.ts';
 
 /** Entries handled before other work gets its turn. */
@@ -52,8 +53,10 @@ export async function sweepExpired(
       gone.push(keyAt(chunk, i));
       const flags = values.getUint8(i * FLOW_SIZE + FLOW_OFFSETS.flags);
       const state = values.getUint8(i * FLOW_SIZE + FLOW_OFFSETS.state);
-      if ((flags & FlowFlag.FLOW_CLOSE_REPORTED) === 0 && state !== FlowState.FLOW_RESET)
-        report(closeEvent(chunk, i, bootTime));
+      const security = values.getUint8(i * FLOW_SIZE + FLOW_OFFSETS.security);
+      // One whose first packet still waits has never been.
+      const silent = (flags & FlowFlag.FLOW_CLOSE_REPORTED) !== 0 || (security & Security.SECURITY_HELD) !== 0;
+      if (!silent && state !== FlowState.FLOW_RESET) report(closeEvent(chunk, i, bootTime));
     }
     if (gone.length > 0) flows.deleteBatch(Buffer.concat(gone), gone.length);
     await nextTurn();
@@ -109,6 +112,7 @@ function closeEvent(chunk: Chunk, i: number, bootTime: number): KernelEvent {
     length: 0,
     egress: halfOf(flow.egress),
     ingress: halfOf(flow.ingress),
+    security: securityOf(flow.security),
     adopted: (flow.flags & FlowFlag.FLOW_ADOPTED) !== 0,
     bypassed: (flow.flags & FlowFlag.FLOW_BYPASSED) !== 0,
     reply: false,

@@ -15,6 +15,14 @@ export interface HalfVerdict {
   readonly match: number;
 }
 
+/** What protects a flow. */
+export interface FlowSecurity {
+  /** Both ends are proven, and that is asked again at every packet. */
+  readonly authenticated: boolean;
+  /** Through the tunnel between the nodes. */
+  readonly encrypted: boolean;
+}
+
 export interface KernelEvent {
   readonly kind: 'new' | 'drop' | 'close';
   readonly hook: 'from-workload' | 'to-workload' | 'to-envoy';
@@ -48,6 +56,7 @@ export interface KernelEvent {
   readonly related: boolean;
   /** Of a drop: which half refused; undefined when it was not a policy. */
   readonly deniedBy: 'egress' | 'ingress' | undefined;
+  readonly security: FlowSecurity;
   /** At close. */
   readonly durationMs: number;
   /** From the initiator, from the responder. */

@@ -47,10 +47,17 @@ export interface Layer7 {
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
+  /** Both ends were proven. */
+  readonly auth_type?: 'SPIRE';
   readonly verdict: 'FORWARDED' | 'DROPPED' | 'AUDIT' | 'REDIRECTED';
   readonly drop_reason?: number;
   readonly drop_reason_desc?: DropReason;
-  readonly IP: { readonly source: string; readonly destination: string; readonly ipVersion: 'IPv4' | 'IPv6' };
+  readonly IP: {
+    readonly source: string;
+    readonly destination: string;
+    readonly ipVersion: 'IPv4' | 'IPv6';
+    readonly encrypted?: true;
+  };
   readonly l4?: Layer4;
   readonly source: FlowEndpoint;
   readonly destination: FlowEndpoint;

@@ -52,6 +52,11 @@ export function stampMilli(time: string): string {
   return `${month} ${String(date.getDate()).padStart(2)} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
 }
 
+/** Hubble's printer says it of every flow whose ends were proven. */
+function summaryOf({ Summary, auth_type }: Flow): string {
+  return auth_type === undefined ? Summary : `${Summary}; Auth: ${auth_type}`;
+}
+
 export class FlowPrinter {
   readonly #format: OutputFormat;
   readonly #options: FormatOptions;
@@ -94,7 +99,7 @@ export class FlowPrinter {
       this.#end(flow, 'destination'),
       escapeControls(typeText(flow)),
       this.#verdict(flow),
-      escapeControls(flow.Summary),
+      escapeControls(summaryOf(flow)),
     ];
   }
 
@@ -116,7 +121,7 @@ export class FlowPrinter {
           ? (['destination', 'source', '<-'] as const)
           : (['source', 'destination', '->'] as const);
     const ends = `${this.#end(flow, left)} ${this.#identity(flow[left])} ${arrow} ${this.#end(flow, right)} ${this.#identity(flow[right])}`;
-    return `${stampMilli(flow.time)}${this.#node(flow.node_name)}: ${ends} ${escapeControls(typeText(flow))} ${this.#verdict(flow)} (${escapeControls(flow.Summary)})\n`;
+    return `${stampMilli(flow.time)}${this.#node(flow.node_name)}: ${ends} ${escapeControls(typeText(flow))} ${this.#verdict(flow)} (${escapeControls(summaryOf(flow))})\n`;
   }
 
   #dict(response: FlowResponse): string {

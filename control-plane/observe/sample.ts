@@ -78,6 +78,7 @@ export const RESOLVER: Resolver = {
     id === RULESET ? [HTTP_RULE, { ...LIMIT, rule: 'ingress[0].toPorts[0].rules.http[0]' }] : undefined,
   endpoint: (ifindex) =>
     PODS.some((pod) => pod.ifindex === ifindex) ? { id: ifindex + 100, interface: `veth${ifindex}` } : undefined,
+  unproven: () => 'node-2: AUTH_NO_SESSION, connect ECONNREFUSED',
 };
 
 export function half(verdict: HalfVerdict['verdict'], rule: number, match = 0): HalfVerdict {
@@ -117,6 +118,7 @@ export function kernelEvent(changes: Partial<KernelEvent> = {}): KernelEvent {
     revoked: false,
     related: false,
     deniedBy: undefined,
+    security: { authenticated: false, encrypted: false },
     durationMs: 0,
     packets: [0, 0],
     bytes: [0, 0],

@@ -27,6 +27,8 @@ export interface Resolver {
   /** What requests under a decision point are held against. */
   ruleset(id: number): readonly RuleRef[] | undefined;
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
+  /** Why two ends are not proven to each other, in words. */
+  unproven(source: Uint8Array, destination: Uint8Array): string | undefined;
 }
 
 const TCP_FLAGS: readonly (readonly [number, TcpFlagName])[] = [
@@ -47,6 +49,7 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
   if (event.kind === 'close') notes.push(closeText(event));
   for (const direction of ['egress', 'ingress'] as const)
     notes.push(...halfText(direction, halves[direction], resolver));
+  notes.push(securityText(event, resolver));
   if (event.adopted && event.kind === 'new') notes.push('adopted mid-stream');
   if (event.revoked) notes.push('revoked by a policy change');
   const at = resolver.endpoint(event.ifindex);
@@ -54,10 +57,12 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
     time: timestamp(event.time),
     uuid: randomUUID(),
     ...kindOf(event),
+    ...(event.security.authenticated ? { auth_type: 'SPIRE' as const } : {}),
     IP: {
       source: formatAddress(event.source),
       destination: formatAddress(event.destination),
       ipVersion: isMappedIpv4(event.source) ? 'IPv4' : 'IPv6',
+      ...(event.security.encrypted ? { encrypted: true as const } : {}),
     },
     ...(l4 ? { l4 } : {}),
     source: flowEndpoint(event.source, event.sourceIdentity, event.sourceIfindex, resolver),
@@ -69,6 +74,16 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
     ...attribution(event, resolver),
     Summary: notes.filter((note) => note !== '').join('; '),
   };
+}
+
+/** How the ends are proven and the packets protected; of a refusal, why they are not. */
+function securityText(event: KernelEvent, resolver: Resolver): string {
+  if (event.kind === 'drop')
+    return event.reason === 'AUTH_REQUIRED' ? (resolver.unproven(event.source, event.destination) ?? '') : '';
+  const { authenticated, encrypted } = event.security;
+  const here = event.sourceIfindex !== 0 && event.destinationIfindex !== 0;
+  const encryption = encrypted ? 'encrypted: yes' : here ? 'encrypted: no (same node)' : 'encrypted: no';
+  return authenticated ? `authenticated, ${encryption}` : encrypted ? encryption : '';
 }
 
 /** RFC 3339 with microseconds: the kernel's clock is that exact, JavaScript's dates are not. */
