@@ -260,25 +260,25 @@ test('times have microseconds, rounded down', () => {
 describe('authentication', () => {
   const proven = { authenticated: true, encrypted: true };
 
-  it('says that both ends are proven and the packets encrypted', () => {
+  test('says that both ends are proven and the packets encrypted', () => {
     const flow = sampleFlow({ ...ADMITTED, security: proven, destinationIfindex: 0 });
     expect(flow).toMatchObject({ auth_type: 'SPIRE', IP: { encrypted: true } });
     expect(flow.Summary).toContain('authenticated, encrypted: yes');
   });
 
-  it('says that nothing is encrypted on one node', () => {
+  test('says that nothing is encrypted on one node', () => {
     const flow = sampleFlow({ ...ADMITTED, security: { authenticated: true, encrypted: false } });
     expect(flow.IP.encrypted).toBeUndefined();
     expect(flow.Summary).toContain('authenticated, encrypted: no (same node)');
   });
 
-  it('says why a flow was refused', () => {
+  test('says why a flow was refused', () => {
     const flow = sampleFlow({ kind: 'drop', reason: 'AUTH_REQUIRED' });
     expect(flow).toMatchObject({ verdict: 'DROPPED', drop_reason: 189, auth_type: undefined });
     expect(flow.Summary).toContain('node-2: AUTH_NO_SESSION');
   });
 
-  it('says nothing where nothing was asked for', () => {
+  test('says nothing where nothing was asked for', () => {
     const flow = sampleFlow(ADMITTED);
     expect(flow).toMatchObject({ auth_type: undefined });
     expect(flow.Summary).not.toContain('encrypted');
