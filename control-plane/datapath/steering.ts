@@ -29,6 +29,8 @@ const RULE: PolicyRule = {
 const PROGRAMS = [
   { pin: 'envoy-pick', program: 'pick_envoy' },
   { pin: 'envoy-sockets', program: 'envoy_sockets', hook: 'sock_ops' },
+  { pin: 'envoy-connect4', program: 'envoy_connect4', hook: 'connect4' },
+  { pin: 'envoy-connect6', program: 'envoy_connect6', hook: 'connect6' },
   { pin: 'envoy-identity', program: 'envoy_identity', hook: 'getsockopt' },
 ] as const;
 
