@@ -11,6 +11,8 @@ export interface PodManifest {
   /** Name under /run/netns, or a path. Absent: the pod is on another node. */
   readonly netns?: string;
   readonly node: string;
+  /** Absent: `default`. */
+  readonly serviceAccount?: string;
   readonly uid?: string;
 }
 
@@ -49,7 +51,10 @@ export function podManifest(pod: PodManifest): string {
       labels: pod.labels,
       ...(pod.netns === undefined ? {} : { annotations: { 'sidestep.dev/netns': pod.netns } }),
     },
-    spec: { nodeName: pod.node },
+    spec: {
+      nodeName: pod.node,
+      ...(pod.serviceAccount === undefined ? {} : { serviceAccountName: pod.serviceAccount }),
+    },
     status: { podIPs: pod.addresses.map((ip) => ({ ip })) },
   });
 }

@@ -175,7 +175,7 @@ export function policyName(name: string): string {
 }
 
 /** Its folders too, and those above them that are empty then: what is left behind must not depend on the order of suites. */
-async function removeInstance(instance: string): Promise<void> {
+export async function removeInstance(instance: string): Promise<void> {
   // The agent leaves it to the next one.
   await endEnvoy(join(SOCKETS, instance), instance);
   rmSync(pinsOf(BPFFS, instance).root, { recursive: true, force: true });
@@ -185,7 +185,7 @@ async function removeInstance(instance: string): Promise<void> {
 }
 
 /** Pins, sockets and Envoys of test runs that died. */
-async function sweepInstances(): Promise<void> {
+export async function sweepInstances(): Promise<void> {
   const instances = [join(BPFFS, 'sidestep'), SOCKETS].flatMap((folder) =>
     existsSync(folder) ? readdirSync(folder) : [],
   );
