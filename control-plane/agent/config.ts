@@ -1,8 +1,10 @@
 /** One configuration object: defaults, then a file, then the environment, then flags. Every value knows where it is from. */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { parse } from 'yaml';
 import * as z from 'zod/mini';
+import { isTrustDomain } from '../auth/spiffe-id.ts';
 import { parsePrefix } from '../model/address.ts';
 import { SidestepError } from '../model/error.ts';
 
@@ -29,6 +31,10 @@ const prefix = z.string().check(
     }
   }, 'must be a prefix such as 10.0.0.0/16'),
 );
+
+const address = z.string().check(z.refine((text) => isIP(text) !== 0, 'must be an IPv4 or IPv6 address'));
+const IPSEC_REFUSED =
+  "ipsec is not offered: its keys cannot be bound to what was proven as WireGuard's can (docs/concepts/authentication.md); use auth, on or strict";
 
 /** Option -> shape, default, meaning. The flag is --kebab-case, the variable SIDESTEP_UPPER_CASE, the file's key camelCase. */
 export const OPTIONS = {
@@ -97,6 +103,62 @@ export const OPTIONS = {
     default: 'false',
     text: 'refuse configuration with fields that this Envoy does not know, instead of leaving them out',
   },
+  encryption: {
+    shape: z.pipe(
+      z.string().check(z.refine((word) => word !== 'ipsec', IPSEC_REFUSED)),
+      choice(['off', 'auth', 'on', 'strict']),
+    ),
+    default: 'auth',
+    text: 'between nodes: off, auth (what a policy wants authenticated), on (all pod traffic), strict (nothing else leaves)',
+  },
+  trustDomain: {
+    shape: z.string().check(z.refine(isTrustDomain, 'must be a SPIFFE trust domain: a-z, 0-9, dots and dashes')),
+    default: 'cluster.local',
+    text: 'trust domain of the identities that certificates name',
+  },
+  svidSource: {
+    shape: choice(['embedded', 'files', 'spire']),
+    default: 'embedded',
+    text: "where workloads' certificates come from",
+  },
+  ca: {
+    shape: choice(['auto', 'true', 'false']),
+    default: 'auto',
+    text: 'hold the key of the embedded CA (auto: when this node is the only one and has no join token)',
+  },
+  caPort: { shape: count(1, 65535), default: 4251, text: 'TCP port of the embedded CA' },
+  joinTokenFile: {
+    shape: path,
+    default: undefined,
+    text: 'token from `sidestep ca token NODE`, with which this node gets its first certificate',
+  },
+  svidDir: { shape: path, default: undefined, text: 'folder of certificates, for --svid-source files' },
+  spireWorkloadSocket: {
+    shape: path,
+    default: '/run/spire/sockets/agent.sock',
+    text: "SPIRE's Workload API, for --svid-source spire",
+  },
+  spireAdminSocket: {
+    shape: path,
+    default: '/run/spire/sockets/admin.sock',
+    text: "SPIRE's Delegated Identity API, for --svid-source spire",
+  },
+  nodeAddresses: {
+    shape: z.pipe(
+      z.transform((v: unknown) => (typeof v === 'string' ? v.split(',').filter((s) => s !== '') : v)),
+      z.array(address, 'must be addresses'),
+    ),
+    default: [],
+    text: 'where other nodes reach this one, in order of preference (default: its own addresses)',
+  },
+  sessionPort: { shape: count(1, 65535), default: 4250, text: 'TCP port of sessions between agents' },
+  tunnelPort: { shape: count(1, 65535), default: 51871, text: 'UDP port of the tunnel between nodes' },
+  tunnelMtu: { shape: count(1280, 65535), default: undefined, text: "the tunnel's MTU (default: the link's, less 80)" },
+  wireguard: {
+    shape: path,
+    default: undefined,
+    text: 'the user-space WireGuard, where the kernel has none (default: the one that make deps installed)',
+  },
   logLevel: {
     shape: choice(['trace', 'debug', 'info', 'warn', 'error']),
     default: 'info',
@@ -127,11 +189,8 @@ export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
 
 type Values = { readonly [name in OptionName]: z.infer<(typeof OPTIONS)[name]['shape']> };
 /** What is always there in the end. */
-export type Config = Omit<Values, 'metricsAddress' | 'envoy' | 'envoyModule'> & {
-  readonly metricsAddress: string | undefined;
-  readonly envoy: string | undefined;
-  readonly envoyModule: string | undefined;
-};
+type Optional = 'metricsAddress' | 'envoy' | 'envoyModule' | 'joinTokenFile' | 'svidDir' | 'tunnelMtu' | 'wireguard';
+export type Config = Omit<Values, Optional> & { readonly [name in Optional]: Values[name] | undefined };
 export type ConfigOrigins = Readonly<Record<OptionName, string>>;
 
 export interface LoadedConfig {
