@@ -36,16 +36,17 @@ lint: ## Types, style and who may import whom; zero warnings
 format: ## Rewrite to the style
 	@biome check --write .
 
-generate: ## Rewrite the generated files (reasons, errors, TypeScript from BTF, Envoy's messages)
+generate: ## Rewrite the generated files (reasons, errors, reference, CRDs, TypeScript from BTF, Envoy's messages)
 	@node scripts/generate-reasons.ts
 	@$(MAKE) --no-print-directory -s -C bpf
 	@node scripts/generate-errors.ts
 	@node scripts/generate-reference.ts
+	@node scripts/generate-crds.ts
 	@node scripts/generate-bpf.ts
 	@node scripts/generate-xds.ts
 
 check-generated: generate ## Fail if a committed generated file is not what the generators make
-	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference
+	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference deploy/crds
 
 chaos: deps ## Kill and stop Envoy and the agent at random under load; an offline oracle judges (CHAOS=--short)
 	@node test/chaos/main.ts $(CHAOS)

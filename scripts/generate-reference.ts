@@ -1,8 +1,10 @@
-/** docs/reference/{cli,configuration,policy}.md from the command line's own help and from the tables that the code reads. */
+/** docs/reference/{cli,configuration,policy,sidestep-node}.md from the command line's own help and from the tables that the code reads. */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as z from 'zod/mini';
 import { flagOf, OPTION_NAMES, OPTIONS, variableOf } from '../control-plane/agent/config.ts';
+import { MeshNodeSpec, SIDESTEP_NODE } from '../control-plane/api/mesh-node.ts';
 import { FIELDS } from '../control-plane/api/policy-fields.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -72,5 +74,37 @@ write('policy.md', 'CiliumNetworkPolicy: what is read, what is refused', 'contro
   '  `http: []` is no HTTP rule: plain layer 4. A request that no rule admits is answered 403. A plain rule and HTTP rules that meet at one port for one peer add up: requests go through Envoy, and any that one of them admits passes.',
   '- `method`, `path` and `host` are regular expressions of RE2 that must match the whole text, byte by byte. The path has its query string (`/a` does not match `/a?x=1`) and is compared as Envoy normalises it: dot segments resolved,',
   '  slashes merged, `\\` a slash, letters, digits and `-._~` unescaped; a path with an escaped slash (`%2F`, `%5C`) or `%00` is answered 400, as is a fragment. The host is the Host header as it was sent, port and case included.',
+  '- `authentication.mode`: `required` lets a flow pass only when both ends are proven and, between nodes, its packets are encrypted; `disabled` asks for nothing; `test-always-fail` lets nothing pass. A rule without `authentication` says nothing:',
+  '  it has that of a broader rule for the same peer (the next wider port), and then that of the rules for the other kind of peer (everybody, or those named), where these are as strong: an HTTP rule takes nothing from a plain one. A broader `disabled` is no',
+  '  more than the default. Of rules for the same peer and port an explicit mode beats none and a stricter one a milder one, and the conflict is an issue (`AUTHENTICATION_CONFLICT`). A plain rule that asks for more than the HTTP rules it meets admits no',
+  '  request there. `host` and `world` are never authenticated; a pod that no source knows cannot be proven, so that nothing passes between it and a rule with `required`. Either end may ask, and the node of the client knows what the other end asks for.',
   '- An edit that is refused leaves the last good version in force. A new policy that is refused closes what it selects, in each direction it has a section for. One whose selector cannot be read enforces nothing. `sidestep status` exits 79 in each case.',
+]);
+
+interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly required?: readonly string[];
+}
+
+/** One row for each field, those of mappings below them. */
+function fieldRows({ properties = {}, required = [] }: Schema, path: string): string[] {
+  return Object.entries(properties).flatMap(([name, field]) => {
+    const at = `${path}.${name}`;
+    const fallback = field.default === undefined ? '' : String(field.default);
+    const needed = required.includes(name) ? 'required' : fallback;
+    return [`| \`${at}\` | ${field.type ?? ''} | ${needed} | ${field.description ?? ''} |`, ...fieldRows(field, at)];
+  });
+}
+
+write('sidestep-node.md', 'SidestepNode: how agents find each other', 'control-plane/api/mesh-node.ts', [
+  `\`${SIDESTEP_NODE.apiVersion}\`, of no namespace; its name is that of the node. Each agent writes its own: with \`--source DIR\` as \`sidestepnode-NAME.yaml\` in a folder that the nodes share, replaced in one step; in a cluster as`,
+  'an object of `deploy/crds/sidestepnodes.yaml`. It says where an agent is to be reached. Nothing in it is proof of anything: who answers there has to prove that it is the node of that name.',
+  'A field that is not listed is refused by its path, as is a value that does not fit; the last good version of the object counts meanwhile.',
+  '',
+  '| field | type | default | meaning |',
+  '|---|---|---|---|',
+  ...fieldRows(z.toJSONSchema(MeshNodeSpec, { io: 'input', target: 'openapi-3.0' }) as Schema, 'spec'),
 ]);

@@ -252,6 +252,45 @@ test.each([
   expect(withHttp(rules).issues.map((issue) => issue.message)).toEqual([message]);
 });
 
+test.each(['required', 'disabled', 'test-always-fail'])('authentication %s is read in both directions', (mode) => {
+  const { rules } = only(
+    withSections(
+      `ingress: [{ fromEndpoints: [{}], authentication: { mode: ${mode} } }]\n  egress: [{ toEndpoints: [{}], authentication: { mode: ${mode} } }]`,
+    ),
+  );
+  expect(rules.map(({ direction, authentication }) => [direction, authentication])).toEqual([
+    ['ingress', mode],
+    ['egress', mode],
+  ]);
+});
+
+test('a rule that says nothing about authentication has none, and null is nothing', () => {
+  const { rules } = only(
+    withSections('ingress: [{ fromEndpoints: [{}] }, { fromEndpoints: [{}], authentication: null }]'),
+  );
+  expect(rules.map((rule) => 'authentication' in rule)).toEqual([false, false]);
+});
+
+test('a rule with authentication alone switches default deny on and allows nothing', () => {
+  const policy = only(withSections('ingress: [{ authentication: { mode: required } }]'));
+  expect([policy.rules, policy.defaultDeny.ingress]).toEqual([[], true]);
+});
+
+test.each([
+  ['{}', 'FIELD_REQUIRED spec.ingress[0].authentication.mode'],
+  ['{ mode: null }', 'FIELD_REQUIRED spec.ingress[0].authentication.mode'],
+  ['{ mode: "" }', 'FIELD_INVALID spec.ingress[0].authentication.mode'],
+  ['{ mode: Required }', 'FIELD_INVALID spec.ingress[0].authentication.mode'],
+  ['{ mode: [required] }', 'FIELD_INVALID spec.ingress[0].authentication.mode'],
+  ['required', 'FIELD_INVALID spec.ingress[0].authentication'],
+  ['[]', 'FIELD_INVALID spec.ingress[0].authentication'],
+  ['{ mode: required, type: spire }', 'FIELD_UNKNOWN spec.ingress[0].authentication.type'],
+])('authentication %s is refused by its path', (value, fault) => {
+  const parsed = withSections(`ingress: [{ fromEndpoints: [{}], authentication: ${value} }]`);
+  expect(faults(parsed)).toEqual([fault]);
+  expect(parsed.closed).toMatchObject([{ rules: [], refused: true }]);
+});
+
 /** Everything that Cilium has and we lack, where it stands. */
 const LATER: readonly (readonly [string, string])[] = [
   ['ingressDeny: [{}]', 'spec.ingressDeny'],
@@ -260,20 +299,12 @@ const LATER: readonly (readonly [string, string])[] = [
   ['enableDefaultDeny: { ingress: false }', 'spec.enableDefaultDeny'],
   ['labels: []', 'spec.labels'],
   ['log: { value: x }', 'spec.log'],
-  ...['fromCIDR', 'fromCIDRSet', 'fromRequires', 'fromGroups', 'fromNodes', 'icmps', 'authentication'].map(
+  ...['fromCIDR', 'fromCIDRSet', 'fromRequires', 'fromGroups', 'fromNodes', 'icmps'].map(
     (field) => [`ingress: [{ ${field}: [] }]`, `spec.ingress[0].${field}`] as const,
   ),
-  ...[
-    'toCIDR',
-    'toCIDRSet',
-    'toRequires',
-    'toServices',
-    'toGroups',
-    'toNodes',
-    'toFQDNs',
-    'icmps',
-    'authentication',
-  ].map((field) => [`egress: [{ ${field}: [] }]`, `spec.egress[0].${field}`] as const),
+  ...['toCIDR', 'toCIDRSet', 'toRequires', 'toServices', 'toGroups', 'toNodes', 'toFQDNs', 'icmps'].map(
+    (field) => [`egress: [{ ${field}: [] }]`, `spec.egress[0].${field}`] as const,
+  ),
   ...['dns', 'kafka', 'l7proto', 'l7'].map(
     (field) =>
       [

@@ -13,7 +13,18 @@ import {
   selectorKey,
   sourceOf,
 } from '../model/labels.ts';
-import type { Direction, Entity, Peers, Policy, PolicyRef, Rule, RuleRef, Selector } from '../model/policy.ts';
+import {
+  AUTHENTICATION_MODES,
+  type AuthenticationMode,
+  type Direction,
+  type Entity,
+  type Peers,
+  type Policy,
+  type PolicyRef,
+  type Rule,
+  type RuleRef,
+  type Selector,
+} from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
 import { formatPath, isRecord, issue, type Manifest, nameProblems, type Path } from './document.ts';
 import { type Place, refuseFields } from './policy-fields.ts';
@@ -216,9 +227,28 @@ class PolicyParser {
       (below) => this.#ruleRef([...rulePath, 'toPorts', ...below]),
       (...problem) => this.#refuse(...problem),
     );
-    // `- {}` switches default deny on and allows nothing; so does a rule whose only field is an empty list of ports.
+    const mode = this.#authentication(value['authentication'], [...path, 'authentication']);
+    // `- {}` switches default deny on and allows nothing; so does a rule that names neither peers nor ports.
     if (peers?.kind === 'any' && ports?.length === 0) return [];
-    return peers && ports ? [{ ref: this.#ruleRef(rulePath), direction, peers, ports }] : [];
+    const asked = mode === undefined ? {} : { authentication: mode };
+    return peers && ports ? [{ ref: this.#ruleRef(rulePath), direction, peers, ports, ...asked }] : [];
+  }
+
+  /** undefined: nothing is said. */
+  #authentication(value: unknown, path: Path): AuthenticationMode | undefined {
+    if (value === undefined || value === null) return undefined;
+    if (!isRecord(value)) {
+      this.#refuse('FIELD_INVALID', path, 'must be a mapping');
+      return undefined;
+    }
+    this.#fields(value, 'authentication', path);
+    const at = [...path, 'mode'];
+    const text = value['mode'] ?? undefined;
+    const mode = AUTHENTICATION_MODES.find((known) => known === text);
+    if (text === undefined) this.#refuse('FIELD_REQUIRED', at, 'is required');
+    else if (mode === undefined)
+      this.#refuse('FIELD_INVALID', at, `${JSON.stringify(text)} is not one of ${AUTHENTICATION_MODES.join(', ')}`);
+    return mode;
   }
 
   #ruleRef(path: Path): RuleRef {

@@ -1,9 +1,10 @@
 /** One file's text -> our objects and everything that is wrong with them. */
-import type { NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
+import type { MeshNode, NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
 import { CILIUM_POLICY, type ParsedPolicy, parseCiliumPolicy } from './cilium-policy.ts';
 import { parseNamespace, parseNode, parsePod } from './core-objects.ts';
 import { issue, type Manifest, readDocuments } from './document.ts';
+import { parseMeshNode, SIDESTEP_NODE } from './mesh-node.ts';
 
 interface Head<K extends string> {
   readonly kind: K;
@@ -16,6 +17,7 @@ export type ApiObject =
   | (Head<'Namespace'> & { readonly object: NamespaceObject | undefined })
   | (Head<'Pod'> & { readonly object: PodObject | undefined })
   | (Head<'Node'> & { readonly object: NodeObject | undefined })
+  | (Head<'SidestepNode'> & { readonly object: MeshNode | undefined })
   | (Head<'Policy'> & { readonly object: ParsedPolicy });
 
 export interface ParsedFile {
@@ -25,6 +27,8 @@ export interface ParsedFile {
   /** Policies' issues are with the policies. */
   readonly issues: readonly Issue[];
 }
+
+const OF_NO_NAMESPACE: readonly string[] = ['Namespace', 'Node', SIDESTEP_NODE.kind];
 
 /**
  * @param text YAML with any number of documents, or JSON
@@ -39,7 +43,7 @@ export function parseManifests(text: string, file: string): ParsedFile {
 
 function parseManifest(manifest: Manifest, issues: Issue[]): ApiObject | undefined {
   const { kind, apiVersion, origin } = manifest;
-  const namespace = manifest.namespace || (kind === 'Namespace' || kind === 'Node' ? '' : 'default');
+  const namespace = manifest.namespace || (OF_NO_NAMESPACE.includes(kind) ? '' : 'default');
   const key = `${kind}/${namespace}/${manifest.name}`;
   // With another apiVersion it still is the policy of that name, and a bad one: it must not just vanish.
   if (kind === CILIUM_POLICY.kind) return { kind: 'Policy', key, origin, object: parseCiliumPolicy(manifest) };
@@ -52,6 +56,8 @@ function parseManifest(manifest: Manifest, issues: Issue[]): ApiObject | undefin
     if (kind === 'Pod') return { kind, key, origin, object: collect(parsePod(manifest)) };
     if (kind === 'Node') return { kind, key, origin, object: collect(parseNode(manifest)) };
   }
+  if (kind === SIDESTEP_NODE.kind && apiVersion === SIDESTEP_NODE.apiVersion)
+    return { kind: SIDESTEP_NODE.kind, key, origin, object: collect(parseMeshNode(manifest)) };
   const what = kind === '' ? 'an object without kind' : `${apiVersion || '(no apiVersion)'} ${kind}`;
   issues.push(issue('OBJECT_UNKNOWN_KIND', 'kind', `${what} is not one that Sidestep reads`, origin, key));
   return undefined;

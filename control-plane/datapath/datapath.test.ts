@@ -58,7 +58,7 @@ function workload(name: string, address: string, table = name): WorkloadSpec {
     netns: `/run/netns/${name}`,
     addresses: [parseAddress(address)],
     identity: name.length + 256,
-    tables: { egress: `${table}-out`, ingress: `${table}-in` },
+    tables: { egress: `${table}-out`, ingress: `${table}-in`, authentication: '' },
   };
 }
 
@@ -73,6 +73,7 @@ function table(key: string, identities: readonly number[]): PolicyTable {
       precedence: 1,
       rule: 100 + identity,
       ruleset: 0,
+      auth: 'inherit',
     }),
   );
   return { key, direction: key.endsWith('-in') ? 'ingress' : 'egress', enforcing: true, defaultRule: 16, entries };
@@ -87,6 +88,9 @@ function snapshot(workloads: readonly WorkloadSpec[], tables: readonly PolicyTab
     prefixes: [],
     tables: new Map(tables.map((each) => [each.key, each])),
     rulesets: new Map(),
+    nodes: new Map(),
+    needs: [],
+    certified: [],
     identities: new Map(),
     origins: new Map(),
     policies: [],

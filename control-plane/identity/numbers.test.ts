@@ -90,16 +90,19 @@ test('ruleset ids survive a restart, and what was given before is not given agai
   expect([after.ruleset('point a'), after.ruleset('point b')]).toEqual(ids);
 });
 
-test('a file from before there were rulesets is read', () => {
+test('a file from before there were rulesets and node numbers is read', () => {
   const before = new Numbers(path);
   before.rule(closed);
   before.save();
-  const { rulesets, nextRuleset, ...old } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
-  expect([rulesets, nextRuleset]).toEqual([[], 16]);
+  const { rulesets, nextRuleset, nodes, nextNode, ...old } = JSON.parse(readFileSync(path, 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  expect([rulesets, nextRuleset, nodes, nextNode]).toEqual([[], 16, [], 1]);
   writeFileSync(path, JSON.stringify(old));
   const after = new Numbers(path);
   expect(after.problem).toBeUndefined();
-  expect([after.rule(closed), after.ruleset('point a')]).toEqual([16, 16]);
+  expect([after.rule(closed), after.ruleset('point a'), after.node('n1')]).toEqual([16, 16, 1]);
 });
 
 test('ruleset ids below the floor are not given out where nothing is stored', () => {
@@ -108,6 +111,36 @@ test('ruleset ids below the floor are not given out where nothing is stored', ()
   before.ruleset('point a');
   before.save();
   expect(new Numbers(path, 0, 500).ruleset('point b')).toBe(21);
+});
+
+test('node numbers begin at 1, survive a restart, and are not given to another node', () => {
+  const before = new Numbers(path);
+  expect([before.node('n1'), before.node('n2'), before.node('n1')]).toEqual([1, 2, 1]);
+  before.releaseNodes(new Set());
+  before.save();
+  const after = new Numbers(path);
+  expect(after.problem).toBeUndefined();
+  expect([after.node('n3'), after.node('n2')]).toEqual([3, 2]);
+});
+
+test('a new node number alone is reason to write', () => {
+  const numbers = new Numbers(path);
+  numbers.save();
+  expect(existsSync(path)).toBe(false);
+  numbers.node('n1');
+  numbers.save();
+  expect(existsSync(path)).toBe(true);
+});
+
+test('node numbers below the floor are not given out where nothing is stored', () => {
+  expect(new Numbers(undefined, 0, 0, 7).node('n1')).toBe(7);
+});
+
+test('there are 65535 node numbers, and then it is an error', () => {
+  const numbers = new Numbers(undefined);
+  const given = new Set(Array.from({ length: 65535 }, (_, i) => numbers.node(`n${i}`)));
+  expect([given.size, given.has(0), given.has(65535)]).toEqual([65535, false, true]);
+  expect(() => numbers.node('one-more')).toThrow(expect.objectContaining({ code: 'MAP_FULL' }));
 });
 
 test('what was not saved is not on disk, and saving nothing new writes nothing', () => {
@@ -125,6 +158,7 @@ test.each([
   ['another version', (text: string) => text.replace('"version":1', '"version":2')],
   ['a number that stands twice', (text: string) => text.replace('[17,', '[16,')],
   ['a ruleset id out of range', (text: string) => text.replace('"nextRuleset":16', '"nextRuleset":65536')],
+  ['a node number out of range', (text: string) => text.replace('"nextNode":1', '"nextNode":0')],
   ['a number that is none', (text: string) => text.replace('[17,', '["17",')],
   ['an empty file', () => ''],
 ])('%s is set aside, named, and everything numbered anew above the floor', (_, damage) => {

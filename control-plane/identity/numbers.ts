@@ -1,11 +1,12 @@
 /**
- * Numbers that stand for texts: identities for label sets, rule ids for origins, ruleset ids for decision points. They
- * survive restarts, because flows in the kernel carry them: the file is written before anybody sees a new number.
+ * Numbers that stand for texts: identities for label sets, rule ids for origins, ruleset ids for decision points, node
+ * numbers for names. They survive restarts, because the kernel holds them: the file is written before anybody sees a new
+ * one.
  */
 import { SidestepError } from '../model/error.ts';
 import { formatPolicyRef, formatRuleRef, type Origin } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { RulesetIds } from './ruleset-ids.ts';
+import { LateIds, NODES, RULESETS } from './late-ids.ts';
 import { moveAside, readNumbers, type StoredNumbers, writeNumbers } from './store.ts';
 
 /** Cilium's range of allocated identities. */
@@ -30,7 +31,8 @@ export class Numbers {
   readonly #owners = new Map<number, string>();
   readonly #rules = new Map<string, number>();
   readonly #origins = new Map<number, Origin>(RESERVED_ORIGINS);
-  readonly #rulesets = new RulesetIds();
+  readonly #rulesets = new LateIds(RULESETS);
+  readonly #nodes = new LateIds(NODES);
   #nextRule = FIRST_RULE;
   #dirty = false;
   #problem: Issue | undefined;
@@ -39,13 +41,15 @@ export class Numbers {
    * @param path where they are kept; undefined: nowhere (offline commands, tests)
    * @param ruleFloor rule ids below it may still be in the kernel and are not given out
    * @param rulesetFloor ruleset ids below it may still be in the kernel; where nothing is stored, counting begins here
+   * @param nodeFloor likewise for node numbers
    * @throws STATE_UNUSABLE when a file that cannot be used cannot be moved aside either
    */
-  constructor(path: string | undefined, ruleFloor = 0, rulesetFloor = 0) {
+  constructor(path: string | undefined, ruleFloor = 0, rulesetFloor = 0, nodeFloor = 0) {
     this.#path = path;
     if (path !== undefined) this.#load(path);
     this.#nextRule = Math.max(this.#nextRule, ruleFloor);
     this.#rulesets.beginAt(rulesetFloor);
+    this.#nodes.beginAt(nodeFloor);
   }
 
   get origins(): ReadonlyMap<number, Origin> {
@@ -100,6 +104,19 @@ export class Numbers {
   }
 
   /**
+   * The number of another node; given to another only when all others have been given.
+   * @throws MAP_FULL when every number is taken
+   */
+  node(name: string): number {
+    return this.#nodes.of(name);
+  }
+
+  /** Gives node numbers back that are not in use, once most are taken. */
+  releaseNodes(inUse: { has(number: number): boolean }): void {
+    this.#nodes.release(inUse);
+  }
+
+  /**
    * Gives identities back that are not in use, once most are taken. Not sooner: flows of pods that have just gone
    * still carry theirs.
    */
@@ -115,12 +132,20 @@ export class Numbers {
 
   /** Writes what is new to disk. Call before a new number leaves the process. @throws STATE_UNUSABLE */
   save(): void {
-    if (!(this.#dirty || this.#rulesets.dirty) || this.#path === undefined) return;
+    const late = [this.#rulesets, this.#nodes];
+    if (!(this.#dirty || late.some(({ dirty }) => dirty)) || this.#path === undefined) return;
     const rules = [...this.#origins].filter(([number]) => number >= FIRST_RULE);
-    const { rulesets, nextRuleset } = this.#rulesets.stored();
-    writeNumbers(this.#path, { identities: [...this.#owners], rules, rulesets, nextRuleset });
+    const [rulesets, nodes] = [this.#rulesets.stored(), this.#nodes.stored()];
+    writeNumbers(this.#path, {
+      identities: [...this.#owners],
+      rules,
+      rulesets: rulesets.ids,
+      nextRuleset: rulesets.next,
+      nodes: nodes.ids,
+      nextNode: nodes.next,
+    });
     this.#dirty = false;
-    this.#rulesets.saved();
+    for (const each of late) each.saved();
   }
 
   #load(path: string): void {
@@ -142,8 +167,9 @@ export class Numbers {
     }
   }
 
-  #take({ identities, rules, rulesets, nextRuleset }: StoredNumbers): void {
+  #take({ identities, rules, rulesets, nextRuleset, nodes, nextNode }: StoredNumbers): void {
     this.#rulesets.take(rulesets, nextRuleset);
+    this.#nodes.take(nodes, nextNode);
     for (const [number, labels] of identities) {
       this.#identities.set(labels, number);
       this.#owners.set(number, labels);

@@ -4,10 +4,11 @@ import { dirname } from 'node:path';
 import * as z from 'zod/mini';
 import { SidestepError } from '../model/error.ts';
 import type { Origin } from '../model/policy.ts';
-import { FIRST_RULESET, LAST_RULESET } from './ruleset-ids.ts';
+import { type IdRange, NODES, RULESETS } from './late-ids.ts';
 
 const Policy = { kind: z.string(), namespace: z.string(), name: z.string() };
-const RulesetId = z.int().check(z.minimum(FIRST_RULESET), z.maximum(LAST_RULESET));
+const within = ({ first, last }: IdRange): z.ZodMiniNumber => z.int().check(z.minimum(first), z.maximum(last));
+const [RulesetId, NodeNumber] = [within(RULESETS), within(NODES)];
 const Stored = z.object({
   version: z.literal(1),
   identities: z.array(z.tuple([z.int().check(z.positive()), z.string()])),
@@ -23,15 +24,23 @@ const Stored = z.object({
   // A file from before there were HTTP rules has neither.
   rulesets: z.optional(z.array(z.tuple([RulesetId, z.string()]))),
   nextRuleset: z.optional(RulesetId),
+  // Nor these, from before there was authentication.
+  nodes: z.optional(z.array(z.tuple([NodeNumber, z.string()]))),
+  nextNode: z.optional(NodeNumber),
 });
 
-/** Identities with the text of their labels, rule ids with what they stand for, ruleset ids with their decision point. */
+/**
+ * Identities with the text of their labels, rule ids with what they stand for, ruleset ids with their decision point, node
+ * numbers with their name.
+ */
 export interface StoredNumbers {
   readonly identities: readonly (readonly [number, string])[];
   readonly rules: readonly (readonly [number, Origin])[];
   readonly rulesets: readonly (readonly [number, string])[];
   /** Where the search for a free ruleset id goes on. */
   readonly nextRuleset: number;
+  readonly nodes: readonly (readonly [number, string])[];
+  readonly nextNode: number;
 }
 
 /**
@@ -42,10 +51,11 @@ export function readNumbers(path: string): StoredNumbers | undefined {
   try {
     const parsed = Stored.safeParse(JSON.parse(readFileSync(path, 'utf8')));
     if (!parsed.success) throw new Error(z.prettifyError(parsed.error).split('\n')[0]);
-    const { identities, rules, rulesets = [], nextRuleset = FIRST_RULESET } = parsed.data;
-    for (const list of [identities, rules, rulesets])
+    const { rulesets = [], nextRuleset = RULESETS.first, nodes = [], nextNode = NODES.first } = parsed.data;
+    const { identities, rules } = parsed.data;
+    for (const list of [identities, rules, rulesets, nodes])
       if (new Set(list.map(([number]) => number)).size < list.length) throw new Error('a number stands twice');
-    return { identities, rules, rulesets, nextRuleset };
+    return { identities, rules, rulesets, nextRuleset, nodes, nextNode };
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unusable(path, 'does not hold the numbers of an agent', cause);

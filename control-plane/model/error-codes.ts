@@ -10,7 +10,7 @@ export const ERRORS = {
   },
   OBJECT_UNKNOWN_KIND: {
     text: 'The kind is not one that Sidestep reads.',
-    hint: 'Supported kinds: Namespace, Pod, Node, CiliumNetworkPolicy (cilium.io/v2).',
+    hint: 'Supported kinds: Namespace, Pod, Node, CiliumNetworkPolicy (cilium.io/v2), SidestepNode (sidestep.dev/v1alpha1).',
   },
   OBJECT_DUPLICATE: {
     text: 'Two files define the same object.',
@@ -26,6 +26,10 @@ export const ERRORS = {
     hint: 'See docs/reference/policy.md for the values.',
   },
   FIELD_REQUIRED: { text: 'A required field is missing.', hint: 'Add it.' },
+  AUTHENTICATION_CONFLICT: {
+    text: 'Two rules say different things about authentication for the same peer and port.',
+    hint: 'The stricter counts (test-always-fail, required, disabled). Write one mode, or give the exception a port of its own.',
+  },
   POLICY_EMPTY: { text: 'The policy has no section that does anything.', hint: 'Add ingress or egress.' },
   // Workloads
   POD_NETNS_MISSING: {
@@ -72,6 +76,10 @@ export const ERRORS = {
     hint: 'Start it with `sidestep agent`, or name the right --instance.',
   },
   CONFIG_INVALID: { text: 'The configuration is not valid.', hint: '`sidestep agent --help` lists the options.' },
+  SOURCE_UNWRITABLE: {
+    text: 'This node cannot make itself known in the source folder.',
+    hint: 'Other nodes do not find it, or keep what it said last. Give the agent the right to write there.',
+  },
   SOURCE_UNREADABLE: { text: 'The source folder cannot be read.', hint: 'Check the path and its permissions.' },
   STATE_UNUSABLE: {
     text: 'The file in the state folder cannot be used.',

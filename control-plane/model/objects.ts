@@ -29,6 +29,29 @@ export interface NodeObject {
   readonly addresses: readonly Uint8Array[];
 }
 
+/** Another agent, or this one, as it says of itself (SidestepNode). Nothing in it is proof of anything. */
+export interface MeshNode {
+  /** Of the node: metadata.name. */
+  readonly name: string;
+  /** Where its agent and its tunnel are reached, canonical text, in order of preference. */
+  readonly addresses: readonly string[];
+  /** TCP, of sessions between agents. */
+  readonly port: number;
+  /** UDP. */
+  readonly tunnelPort: number;
+  /** Base64 of 32 bytes. For people to read: the key that counts comes out of a session. */
+  readonly publicKey: string;
+  /** That it is going to prove. */
+  readonly spiffeId: string;
+  /** Where certificates are to be had, if this node's agent holds the key of the embedded CA. */
+  readonly certificateAuthority?: {
+    readonly address: string;
+    readonly port: number;
+    /** PEM. */
+    readonly bundle: string;
+  };
+}
+
 /** A policy object as it counts now. */
 export interface PolicyObject {
   readonly ref: PolicyRef;
@@ -45,6 +68,7 @@ export interface ObjectSet {
   readonly namespaces: readonly NamespaceObject[];
   readonly pods: readonly PodObject[];
   readonly nodes: readonly NodeObject[];
+  readonly meshNodes: readonly MeshNode[];
   readonly policies: readonly PolicyObject[];
   /** What is wrong, policies' own issues included. */
   readonly issues: readonly Issue[];

@@ -53,12 +53,18 @@ export interface PortMatch {
   readonly http?: readonly HttpRule[];
 }
 
+/** Cilium's authentication.mode; test-always-fail stands for a proof that never succeeds. From mild to strict. */
+export const AUTHENTICATION_MODES = ['disabled', 'required', 'test-always-fail'] as const;
+export type AuthenticationMode = (typeof AUTHENTICATION_MODES)[number];
+
 export interface Rule {
   readonly ref: RuleRef;
   readonly direction: Direction;
   readonly peers: Peers;
   /** Empty: every protocol and port. */
   readonly ports: readonly PortMatch[];
+  /** Absent: nothing is said, and what a broader rule says holds (cilium.md §1.4). */
+  readonly authentication?: AuthenticationMode;
 }
 
 export interface Policy {
@@ -92,6 +98,24 @@ export function concerns(policy: Policy, direction: Direction): boolean {
 /** Whether any of them looks into requests. */
 export function hasHttp(rules: readonly Rule[]): boolean {
   return rules.some(({ ports }) => ports.some(({ http }) => http !== undefined));
+}
+
+/** Whether any of them says whether peers must be proven. */
+export function hasAuthentication(rules: readonly Rule[]): boolean {
+  return rules.some(({ authentication }) => authentication !== undefined);
+}
+
+/** 0 where nothing is asked for. */
+export function strictness(mode: AuthenticationMode | undefined): number {
+  return mode === undefined ? 0 : AUTHENTICATION_MODES.indexOf(mode);
+}
+
+/** Of modes that meet the strictest counts; undefined when none of the rules says anything. */
+export function strictest(rules: Iterable<Pick<Rule, 'authentication'>>): AuthenticationMode | undefined {
+  let found: AuthenticationMode | undefined;
+  for (const { authentication: mode } of rules)
+    if (mode !== undefined && (found === undefined || strictness(mode) > strictness(found))) found = mode;
+  return found;
 }
 
 export function formatPolicyRef(ref: PolicyRef): string {

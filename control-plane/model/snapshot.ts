@@ -18,8 +18,8 @@ export interface WorkloadSpec {
   /** 16-byte addresses, see model/address.ts. Never empty. */
   readonly addresses: readonly Uint8Array[];
   readonly identity: number;
-  /** Keys into Snapshot.tables. */
-  readonly tables: { readonly [direction in Direction]: string };
+  /** Keys into Snapshot.tables. `authentication`: what peers on other nodes ask for, see PEER_AUTHENTICATION; '' is nothing. */
+  readonly tables: { readonly [direction in Direction]: string } & { readonly authentication: string };
 }
 
 /** ipcache: one address of a pod anywhere. */
@@ -39,6 +39,13 @@ export interface PrefixIdentity {
   readonly identity: number;
 }
 
+/** Must both ends be proven before a flow passes, and its packets be encrypted between nodes? */
+export type Authentication =
+  | 'none'
+  | 'required'
+  /** Cilium's test-always-fail: no proof is good enough, nothing passes. */
+  | 'always-fail';
+
 export interface TableEntry {
   /** 0: every identity. */
   readonly identity: number;
@@ -56,7 +63,24 @@ export interface TableEntry {
   readonly rule: number;
   /** Of a redirect, see Snapshot.rulesets; otherwise 0. */
   readonly ruleset: number;
+  /**
+   * Between an identity's own entry and the one for every identity, that of the winner counts. `inherit` says nothing by
+   * itself: it takes what the loser says, if there is one, if its precedence is the same, and if that is not `inherit`
+   * too; otherwise it is `none`. Precedence and inheritance between prefixes of one identity were solved by the compiler.
+   * `host` and `world` are never authenticated: their own entries say `none`, but the entry for every identity may win
+   * for them, so that who looks up must leave these two identities out by itself (with the rule that decided it all the same).
+   */
+  readonly auth: Authentication | 'inherit';
 }
+
+/**
+ * How the keys of a further kind of table begin: what must be proven of flows from an endpoint here to identities on other
+ * nodes because the *ingress* policy there asks for it, so that this node holds, proves and tunnels before the first packet
+ * leaves. One look-up, by the identity on the other node; there is no entry for every identity, and no entry, or `none`,
+ * asks for nothing. Nothing is denied by it: `verdict` is always allow. `rule` names the peer's rule that admits the flow.
+ * For a peer on this node its own ingress table speaks, and this one has no say.
+ */
+export const PEER_AUTHENTICATION = 'authentication ';
 
 /** One distinct policy in one direction, shared by every endpoint with the same policy-relevant labels. */
 export interface PolicyTable {
@@ -85,6 +109,21 @@ export interface Ruleset {
   readonly key: string;
   /** A request that any of them admits passes; sorted. */
   readonly rules: readonly RulesetRule[];
+}
+
+/** What a workload's certificate names. */
+export interface ServiceAccountRef {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+/** What must be proven between this node and another for every flow under authentication that policy makes possible. */
+export interface NodeNeeds {
+  readonly node: string;
+  /** Of workloads here, to be proven to that node; sorted. */
+  readonly ours: readonly ServiceAccountRef[];
+  /** Of workloads there, to be proven by it; sorted. */
+  readonly theirs: readonly ServiceAccountRef[];
 }
 
 export interface IdentityInfo {
@@ -129,6 +168,12 @@ export interface Snapshot {
   readonly origins: ReadonlyMap<number, Origin>;
   /** By id; what the tables' redirects point to. */
   readonly rulesets: ReadonlyMap<number, Ruleset>;
+  /** Other nodes by name, each with its number in the kernel: 1 to 65535, kept over restarts. This node is 0. */
+  readonly nodes: ReadonlyMap<string, number>;
+  /** Sorted by node; a node with which nothing must be proven is missing. */
+  readonly needs: readonly NodeNeeds[];
+  /** Of workloads here that need a certificate, flows within this node included; sorted. */
+  readonly certified: readonly ServiceAccountRef[];
   readonly policies: readonly PolicySummary[];
   readonly issues: readonly Issue[];
 }

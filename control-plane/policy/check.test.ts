@@ -51,7 +51,8 @@ const NODES = [node('n1', '192.0.2.1', '10.0.1.0/24'), node('n2', '192.0.2.2', '
 
 function world(...policies: PolicyObject[][]): ObjectSet {
   const list = policies.flat();
-  return { namespaces: [], pods: PODS, nodes: NODES, policies: list, issues: list.flatMap(({ issues }) => issues) };
+  const issues = list.flatMap((each) => each.issues);
+  return { namespaces: [], pods: PODS, nodes: NODES, meshNodes: [], policies: list, issues };
 }
 const GUARD = policy(
   'guard',
@@ -286,4 +287,93 @@ test.each(['', '/', 'a/b/c', 'shop/'])('end %j is a usage error', (end) => {
 
 test('a pod that is not there is named', () => {
   expect(() => ask(world(), 'shop/nobody', 'shop/api')).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+});
+
+/** Ingress of api, one line for each rule. */
+const ingress = (...rules: string[]): PolicyObject[] =>
+  policy('auth', `endpointSelector: { matchLabels: { app: api } }, ingress: [${rules.join(', ')}]`);
+const from = (app: string, more: string): string => `{ fromEndpoints: [{ matchLabels: { app: ${app} } }], ${more} }`;
+const mode = (name: string): string => `authentication: { mode: ${name} }`;
+const port = (number: number): string => `toPorts: [{ ports: [{ port: "${number}", protocol: TCP }] }]`;
+const tcp = 'toPorts: [{ ports: [{ port: "0", protocol: TCP }] }]';
+const http = (number: number, path: string): string =>
+  `toPorts: [{ ports: [{ port: "${number}", protocol: TCP }], rules: { http: [{ path: ${path} }] } }]`;
+const [REQUIRED, DISABLED] = [mode('required'), mode('disabled')];
+
+test.each([
+  // One rule, and whom it does not name.
+  [[from('web', REQUIRED)], 'shop/web', 'ALLOWED required'],
+  [[from('web', DISABLED)], 'shop/web', 'ALLOWED disabled'],
+  [[from('web', REQUIRED)], 'shop/loose', 'DENIED disabled'],
+  // Where rules meet, an explicit mode beats none, and the stricter the milder.
+  [[from('web', REQUIRED), '{ fromEndpoints: [{}] }'], 'shop/web', 'ALLOWED required'],
+  [[from('web', DISABLED), from('web', REQUIRED)], 'shop/web', 'ALLOWED required'],
+  [[`{ fromEndpoints: [{}], ${REQUIRED} }`, from('web', DISABLED)], 'shop/web', 'ALLOWED required'],
+  // The narrower port says something itself, or takes it from the wider.
+  [[from('web', REQUIRED), from('web', `${port(80)}, ${DISABLED}`)], 'shop/web', 'ALLOWED disabled'],
+  [[from('web', DISABLED), from('web', `${port(80)}, ${REQUIRED}`)], 'shop/web', 'ALLOWED required'],
+  [[from('web', REQUIRED), from('web', port(80))], 'shop/web', 'ALLOWED required'],
+  [[from('web', `${tcp}, ${REQUIRED}`), from('web', port(80))], 'shop/web', 'ALLOWED required'],
+  [[from('web', REQUIRED), from('web', `${tcp}, ${DISABLED}`), from('web', port(80))], 'shop/web', 'ALLOWED disabled'],
+  [[from('web', REQUIRED), from('web', `${port(81)}, ${DISABLED}`)], 'shop/web', 'ALLOWED required'],
+  // A rule for everybody and one for the peer: each inherits from the other.
+  [[from('web', REQUIRED), `{ ${port(80)} }`], 'shop/web', 'ALLOWED required'],
+  [[`{ ${port(80)}, ${REQUIRED} }`, from('web', port(80))], 'shop/web', 'ALLOWED required'],
+  [[`{ ${port(80)}, ${REQUIRED} }`, from('web', `${port(80)}, ${DISABLED}`)], 'shop/web', 'ALLOWED disabled'],
+  [[`{ ${port(80)}, ${DISABLED} }`, from('web', REQUIRED)], 'shop/web', 'ALLOWED disabled'],
+  [[`{ ${port(80)}, ${REQUIRED} }`, from('web', DISABLED), from('web', port(80))], 'shop/web', 'ALLOWED required'],
+  [[`{ ${port(80)}, ${REQUIRED} }`, '{ fromEntities: [all] }'], 'shop/web', 'ALLOWED required'],
+  // Nobody on the other side could prove anything.
+  [['{ fromEntities: [world], authentication: { mode: required } }'], 'world', 'ALLOWED disabled'],
+  [[`{ ${port(80)}, ${REQUIRED} }`], 'world', 'ALLOWED disabled'],
+  [[`{ ${port(80)}, ${REQUIRED} }`], 'host', 'ALLOWED disabled'],
+  [['{ fromEntities: [host], authentication: { mode: test-always-fail } }'], 'host', 'ALLOWED disabled'],
+  [[`{ ${port(80)}, ${REQUIRED} }`], '10.0.1.77', 'ALLOWED required'],
+  // An HTTP rule takes nothing from a plain one, and has what its own key says.
+  [[from('web', REQUIRED), from('web', http(80, '/a'))], 'shop/web', 'ALLOWED disabled'],
+  [[from('web', REQUIRED), `{ ${http(80, '/a')} }`], 'shop/web', 'ALLOWED disabled'],
+  [[from('web', `${http(80, '/a')}, ${REQUIRED}`)], 'shop/web', 'ALLOWED required'],
+  [[from('web', `${port(80)}, ${REQUIRED}`), from('web', http(80, '/a'))], 'shop/web', 'ALLOWED required'],
+  [[`{ ${http(80, '/a')}, ${REQUIRED} }`, from('web', http(80, '/b'))], 'shop/web', 'ALLOWED required'],
+  [[`{ ${http(80, '/a')}, ${REQUIRED} }`, from('web', port(80))], 'shop/web', 'ALLOWED required'],
+  [
+    [`{ ${http(80, '/a')}, ${REQUIRED} }`, from('web', `${http(80, '/b')}, ${DISABLED}`)],
+    'shop/web',
+    'ALLOWED disabled',
+  ],
+  // It never succeeds.
+  [[from('web', mode('test-always-fail'))], 'shop/web', 'DENIED required'],
+  [[from('web', mode('test-always-fail')), from('web', REQUIRED)], 'shop/web', 'DENIED required'],
+])('rules %j for %s: %s', (rules, who, expected) => {
+  const { verdict, authentication } = ask(world(ingress(...rules)), who, 'shop/api');
+  expect(`${verdict} ${authentication}`).toBe(expected);
+});
+
+test('either end may ask for authentication', () => {
+  const out = policy(
+    'out',
+    `endpointSelector: { matchLabels: { app: web } }, egress: [{ toEndpoints: [{}], ${REQUIRED} }]`,
+  );
+  expect(ask(world(out), 'shop/web', 'shop/api').authentication).toBe('required');
+  expect(ask(world(out), 'shop/loose', 'shop/api').authentication).toBe('disabled');
+  const both = ask(world(out, ingress(from('web', mode('test-always-fail')))), 'shop/web', 'shop/api');
+  expect([both.verdict, both.egress.reason, both.ingress.reason]).toEqual(['DENIED', 'rule', 'authentication-fails']);
+  expect(both.ingress.policies).toMatchObject([{ name: 'auth', rule: 'ingress[0]' }]);
+});
+
+test('a plain rule under authentication admits no request where HTTP rules let the flow pass without', () => {
+  const objects = world(ingress(from('web', REQUIRED), `{ ${http(80, '/a')} }`));
+  const request = (path: string): CheckAnswer =>
+    checkPolicy(objects, { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: `GET ${path}` });
+  expect(request('/a')).toMatchObject({ verdict: 'ALLOWED', authentication: 'disabled' });
+  expect(request('/b')).toMatchObject({ verdict: 'DENIED', ingress: { reason: 'no-http-rule' } });
+  const proven = world(ingress(from('web', REQUIRED), `{ ${http(80, '/a')}, ${REQUIRED} }`));
+  const answer = checkPolicy(proven, { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: 'GET /b' });
+  expect(answer).toMatchObject({ verdict: 'ALLOWED', authentication: 'required' });
+});
+
+test('that a request is refused does not change what the connection needs', () => {
+  const objects = world(ingress(from('web', `${http(80, '/a')}, ${REQUIRED}`)));
+  const asked = { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: 'GET /b' };
+  expect(checkPolicy(objects, asked)).toMatchObject({ verdict: 'DENIED', authentication: 'required' });
 });

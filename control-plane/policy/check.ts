@@ -32,8 +32,11 @@ export interface CheckedPolicy {
 export interface CheckedHalf {
   readonly verdict: 'ALLOWED' | 'DENIED';
   readonly policies: readonly CheckedPolicy[];
-  /** no-endpoint: this end is not a pod, and nothing is enforced there. The others: see HalfAnswer. */
-  readonly reason: HalfAnswer['reason'] | 'no-endpoint';
+  /**
+   * no-endpoint: this end is not a pod, and nothing is enforced there. authentication-fails: these rules admit, but under
+   * authentication that always fails (mode test-always-fail). The others: see HalfAnswer.
+   */
+  readonly reason: HalfAnswer['reason'] | 'no-endpoint' | 'authentication-fails';
 }
 
 /** The shape that `-o json` prints. */
@@ -43,6 +46,7 @@ export interface CheckAnswer {
   readonly l7: boolean;
   readonly egress: CheckedHalf;
   readonly ingress: CheckedHalf;
+  /** required: both ends must be proven before the flow passes, and the verdict is what it gets then. */
   readonly authentication: 'required' | 'disabled';
   /** What is refused among the objects; absent when nothing is. */
   readonly issues?: readonly Issue[];
@@ -79,7 +83,7 @@ export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckA
     l7: answers.egress?.l7 === true || answers.ingress?.l7 === true,
     egress,
     ingress,
-    authentication: 'disabled',
+    authentication: Object.values(answers).some(isUnderAuthentication) ? 'required' : 'disabled',
     ...(objects.issues.length > 0 ? { issues: objects.issues } : {}),
   };
 }
@@ -88,7 +92,16 @@ export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckA
 function toHalf(answer: HalfAnswer | undefined): CheckedHalf {
   if (answer === undefined) return { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
   const { verdict, reason, rules, policies } = answer;
-  return { verdict, policies: [...rules, ...policies.map((ref) => ({ ...ref, rule: '' }))], reason };
+  const fails = verdict === 'ALLOWED' && answer.authentication === 'always-fail';
+  return {
+    verdict: fails ? 'DENIED' : verdict,
+    policies: [...rules, ...policies.map((ref) => ({ ...ref, rule: '' }))],
+    reason: fails ? 'authentication-fails' : reason,
+  };
+}
+
+function isUnderAuthentication(answer: HalfAnswer | undefined): boolean {
+  return answer !== undefined && answer.authentication !== 'none';
 }
 
 function findEnd(objects: ObjectSet, text: string): End {

@@ -1,7 +1,8 @@
 /** Policies of one direction -> the entries of one table. */
 import type { Direction, Origin, Policy, PolicyRef, Rule } from '../model/policy.ts';
-import { formatPolicyRef, formatRuleRef, hasHttp } from '../model/policy.ts';
+import { formatPolicyRef, formatRuleRef, hasAuthentication, hasHttp } from '../model/policy.ts';
 import type { PolicyTable, Ruleset, TableEntry } from '../model/snapshot.ts';
+import { authFor, type Conflict, conflicts, modeAt } from './authentication-modes.ts';
 import { contributions, refsOf } from './contributions.ts';
 import { decisionPoints } from './decision-points.ts';
 import { HOST } from './identities.ts';
@@ -29,6 +30,8 @@ export interface CompiledTable {
   readonly table: PolicyTable;
   /** Those that its entries name. */
   readonly rulesets: readonly Ruleset[];
+  /** Where rules disagree about authentication. */
+  readonly conflicts: readonly Conflict[];
 }
 
 /** Key of the table for these policies: endpoints with the same key share it. */
@@ -63,9 +66,12 @@ export function compileTable(
     return rule;
   };
   const plain = contributions(rules, selectors);
-  for (const [at, { key: entryKey, rules: indexes }] of plain)
-    entries.set(at, { ...entryKey, ...ALLOW, rule: originOf(indexes) });
-  const host = { identity: HOST, protocol: 0, port: 0, prefix: 0 };
+  const authenticated = hasAuthentication(rules);
+  for (const [at, { key: entryKey, rules: indexes }] of plain) {
+    const auth = authFor(entryKey.identity, authenticated ? modeAt(rules, indexes) : undefined);
+    entries.set(at, { ...entryKey, ...ALLOW, rule: originOf(indexes), auth });
+  }
+  const host = { identity: HOST, protocol: 0, port: 0, prefix: 0, auth: 'none' } as const;
   if (direction === 'ingress' && enforcing && !entries.has(keyNumber(host)))
     entries.set(keyNumber(host), { ...host, ...ALLOW, rule: LOCAL_HOST_RULE });
   // Without default deny everything passes, and there is nothing for an HTTP rule to admit.
@@ -77,9 +83,10 @@ export function compileTable(
         const name = `${key} ${point.name}`;
         const ruleset = rulesetOf(name);
         rulesets.set(ruleset, { id: ruleset, direction, key: name, rules: point.content });
-        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, rule, ruleset });
+        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, rule, ruleset, auth: point.auth });
       } else {
-        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, verdict: 'deny', rule, ruleset: 0 });
+        const deny = { verdict: 'deny', rule, ruleset: 0, auth: 'none' } as const;
+        entries.set(keyNumber(point.key), { ...point.key, ...REDIRECT, ...deny });
       }
     }
   }
@@ -92,6 +99,7 @@ export function compileTable(
       entries: settle(entries).sort((a, b) => keyNumber(a) - keyNumber(b)),
     },
     rulesets: [...rulesets.values()],
+    conflicts: conflicts(rules, plain),
   };
 }
 

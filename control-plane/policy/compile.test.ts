@@ -6,7 +6,7 @@ import { Numbers } from '../identity/numbers.ts';
 import { formatAddress, parseAddress, parsePrefix } from '../model/address.ts';
 import { NAMESPACE_KEY } from '../model/labels.ts';
 import type { NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
-import type { Policy } from '../model/policy.ts';
+import type { AuthenticationMode, Policy, Rule } from '../model/policy.ts';
 import { Compiler } from './compile.ts';
 
 let folder: string;
@@ -49,6 +49,7 @@ function objects(
     namespaces,
     pods,
     nodes: [],
+    meshNodes: [],
     policies: policies.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
     issues: [],
   };
@@ -243,6 +244,46 @@ test('where nothing asks for default deny an HTTP rule has nothing to admit', ()
   const { tables, rulesets } = newCompiler().compile(objects([pod('api', '10.0.0.2')], [open]));
   expect([...tables.values()].flatMap(({ entries }) => entries.map(({ verdict }) => verdict))).toEqual(['allow']);
   expect(rulesets.size).toBe(0);
+});
+
+/** The policy that closes an app, with rules for any peer at these ports under these modes. */
+function modes(app: string, ...list: readonly (readonly [number, AuthenticationMode])[]): Policy {
+  const policy = closing(app);
+  const rules = list.map(
+    ([port, authentication], i): Rule => ({
+      ref: { ...policy.ref, rule: `ingress[${i}]` },
+      direction: 'ingress',
+      peers: { kind: 'any' },
+      ports: [{ protocol: 6, port }],
+      authentication,
+    }),
+  );
+  return { ...policy, rules };
+}
+
+test('rules that disagree about authentication are an issue, once for each that is overridden', () => {
+  const pods = [pod('api', '10.0.0.2'), pod('web', '10.0.0.1')];
+  const issuesOf = (...list: readonly (readonly [number, AuthenticationMode])[]): string[] =>
+    newCompiler()
+      .compile(objects(pods, [modes('api', ...list)]))
+      .issues.map(({ code, path, object, origin }) => `${code} ${object} ${path} ${origin}`);
+  const at = (i: number): string =>
+    `AUTHENTICATION_CONFLICT CiliumNetworkPolicy/shop/close-api spec.ingress[${i}].authentication.mode test`;
+  expect(issuesOf([80, 'required'], [80, 'disabled'])).toEqual([at(1)]);
+  expect(issuesOf([80, 'disabled'], [80, 'required'], [80, 'test-always-fail'])).toEqual([at(0), at(1)]);
+  expect(issuesOf([80, 'required'], [80, 'required'])).toEqual([]);
+  expect(issuesOf([80, 'required'], [81, 'disabled'], [0, 'disabled'])).toEqual([]);
+});
+
+test('a conflict is said while the policies are there, also where no table is made anew', () => {
+  const compiler = newCompiler();
+  const pods = [pod('api', '10.0.0.2'), pod('web', '10.0.0.1')];
+  const bad = modes('api', [80, 'required'], [80, 'disabled']);
+  const codes = (...policies: Policy[]): string[] =>
+    compiler.compile(objects(pods, policies)).issues.map(({ code }) => code);
+  expect(codes(bad)).toEqual(['AUTHENTICATION_CONFLICT']);
+  expect(codes(bad, closing('web'))).toEqual(['AUTHENTICATION_CONFLICT']);
+  expect(codes(closing('web'))).toEqual([]);
 });
 
 test('numbers are on disk before the snapshot is handed out', () => {

@@ -1,14 +1,18 @@
 /** Objects -> Snapshot. */
 import type { Numbers } from '../identity/numbers.ts';
-import type { Labels } from '../model/labels.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import { concerns, type Direction, formatPolicyRef, type Policy } from '../model/policy.ts';
 import type { AddressIdentity, PolicySummary, PrefixIdentity, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import { conflictIssues } from './authentication-modes.ts';
 import { type CompiledTable, compileTable, tableKey } from './compile-table.ts';
 import { UNMANAGED, WORLD } from './identities.ts';
+import { PeerAuthentication } from './peer-authentication.ts';
+import { isWorkload, nodesOf } from './placement.ts';
 import { type KnownPod, Pods, type PodView } from './pods.ts';
 import { PolicyIndex } from './policy-index.ts';
+import { remember } from './remember.ts';
 import { SelectorCache } from './selector-cache.ts';
+import { TableCache } from './table-cache.ts';
 
 export interface CompileOptions {
   readonly nodeName: string;
@@ -18,16 +22,10 @@ export interface CompileOptions {
   readonly http?: boolean;
 }
 
-/** A table and what it was made from. */
-interface Made extends CompiledTable {
-  readonly policies: readonly Policy[];
-  readonly identities: ReadonlyMap<number, Labels>;
-}
-
 /** What policy says about every endpoint of one identity. */
 interface Decided {
   readonly policies: readonly Policy[];
-  readonly tables: WorkloadSpec['tables'];
+  readonly tables: { readonly [direction in Direction]: string };
 }
 
 export class Compiler {
@@ -35,30 +33,47 @@ export class Compiler {
   readonly #options: CompileOptions;
   readonly #pods: Pods;
   readonly #selectors = new SelectorCache();
-  #tables: ReadonlyMap<string, Made> = new Map();
+  readonly #tables: TableCache<CompiledTable>;
+  readonly #peers: PeerAuthentication;
+  readonly #index = new PolicyIndex();
+  readonly #podNodes = new WeakMap<PodView, ReadonlySet<string>>();
   #revision = 0;
 
   constructor(numbers: Numbers, options: CompileOptions) {
     this.#numbers = numbers;
     this.#options = options;
     this.#pods = new Pods(numbers, options.nodeName);
+    this.#tables = new TableCache(this.#selectors, (key, direction, policies) =>
+      compileTable(key, direction, policies, this.#selectors, {
+        http: options.http ?? true,
+        numberOf: (origin) => numbers.rule(origin),
+        rulesetOf: (point) => numbers.ruleset(point),
+      }),
+    );
+    this.#peers = new PeerAuthentication(numbers);
   }
 
   /**
    * New numbers are on disk when this returns.
-   * @throws MAP_FULL when there are more label sets than identities or more decision points than ruleset ids, STATE_UNUSABLE when numbers cannot be kept
+   * @throws MAP_FULL when there are more label sets than identities, more decision points than ruleset ids or more nodes
+   * than node numbers; STATE_UNUSABLE when numbers cannot be kept
    */
   compile(objects: ObjectSet): Snapshot {
     const view = this.#pods.view(objects);
     this.#selectors.update(view.identities);
-    const index = new PolicyIndex(objects.policies.flatMap(({ policy }) => policy ?? []));
-    const local = view.pods.filter((known) => known.local && known.pod.netns !== '' && known.addresses.length > 0);
-    const made = new Map<string, Made>();
+    const policies = objects.policies.flatMap(({ policy }) => policy ?? []);
+    this.#index.update(policies);
+    const local = view.pods.filter(isWorkload);
     const decided = new Map<number, Decided>();
+    this.#tables.begin(view.identities);
     for (const { identity, labels } of local)
-      if (!decided.has(identity)) decided.set(identity, this.#decide(index.selecting(labels), view, made));
-    this.#tables = made;
+      if (!decided.has(identity)) decided.set(identity, this.#decide(this.#index.selecting(labels)));
+    const made = this.#tables.end();
+    const tables = new Map([...made].map(([key, { table }]) => [key, table]));
+    const peers = this.#peers.compile({ view, policies, index: this.#index, tables });
+    for (const [key, table] of peers.tables) tables.set(key, table);
     this.#numbers.release(view.identities);
+    const nodes = this.#nodes(objects, view);
     const rulesets = new Map(
       [...made.values()].flatMap((each) => each.rulesets.map((ruleset) => [ruleset.id, ruleset])),
     );
@@ -68,46 +83,47 @@ export class Compiler {
     return {
       revision: ++this.#revision,
       synced: true,
-      workloads: local.flatMap((known) => workloadOf(known, decided.get(known.identity)) ?? []),
+      workloads: local.flatMap((known) => workloadOf(known, decided.get(known.identity), peers.keys) ?? []),
       addresses: view.pods.flatMap(addressesOf),
       prefixes: this.#prefixes(objects),
-      tables: new Map([...made].map(([key, { table }]) => [key, table])),
+      tables,
       identities: view.identityInfos,
       origins: this.#numbers.origins,
       rulesets,
+      nodes,
+      needs: peers.needs,
+      certified: peers.certified,
       policies: summaries(objects, local, decided),
-      issues: [...(problem ? [problem] : []), ...objects.issues, ...view.issues],
+      issues: [
+        ...(problem ? [problem] : []),
+        ...objects.issues,
+        ...view.issues,
+        ...conflictIssues(
+          [...made.values()].flatMap(({ conflicts }) => conflicts),
+          objects.policies,
+        ),
+      ],
     };
   }
 
-  #decide(policies: readonly Policy[], view: PodView, made: Map<string, Made>): Decided {
+  #decide(policies: readonly Policy[]): Decided {
     const tableOf = (direction: Direction): string => {
       const concerned = policies.filter((policy) => concerns(policy, direction));
       const key = tableKey(direction, concerned);
-      if (!made.has(key)) made.set(key, this.#table(key, direction, concerned, view));
+      this.#tables.table(key, direction, concerned);
       return key;
     };
     return { policies, tables: { egress: tableOf('egress'), ingress: tableOf('ingress') } };
   }
 
-  /** The table of the last revision where nothing that it was made from has changed. */
-  #table(key: string, direction: Direction, policies: readonly Policy[], { identities }: PodView): Made {
-    const known = this.#tables.get(key);
-    const same =
-      known !== undefined &&
-      known.identities === identities &&
-      known.policies.length === policies.length &&
-      policies.every((policy, i) => policy === known.policies[i]);
-    if (same) {
-      this.#selectors.keep(policies);
-      return known;
-    }
-    const compiled = compileTable(key, direction, policies, this.#selectors, {
-      http: this.#options.http ?? true,
-      numberOf: (origin) => this.#numbers.rule(origin),
-      rulesetOf: (point) => this.#numbers.ruleset(point),
-    });
-    return { ...compiled, policies, identities };
+  /** Every other node that has pods or says that it is there. */
+  #nodes(objects: ObjectSet, view: PodView): ReadonlyMap<string, number> {
+    const withPods = remember(this.#podNodes, view, () => nodesOf(view.pods));
+    const names = new Set([...withPods, ...objects.meshNodes.map(({ name }) => name)]);
+    names.delete(this.#options.nodeName);
+    const nodes = new Map([...names].sort().map((name) => [name, this.#numbers.node(name)]));
+    this.#numbers.releaseNodes(new Set(nodes.values()));
+    return nodes;
   }
 
   #prefixes(objects: ObjectSet): PrefixIdentity[] {
@@ -122,6 +138,7 @@ export class Compiler {
 function workloadOf(
   { pod, identity, labelList, addresses }: KnownPod,
   decided: Decided | undefined,
+  authentication: ReadonlyMap<number, string>,
 ): WorkloadSpec | undefined {
   const { namespace, name, uid, serviceAccount, netns } = pod;
   return (
@@ -134,7 +151,7 @@ function workloadOf(
       netns,
       addresses,
       identity,
-      tables: decided.tables,
+      tables: { ...decided.tables, authentication: authentication.get(identity) ?? '' },
     }
   );
 }

@@ -1,9 +1,19 @@
 /**
  * Which keys of a table need a look into each request, and what admits a request there? A port with an HTTP rule is
- * such a key for every peer whose rules, its own and those for everybody, hold an HTTP rule for it: all of them add up.
+ * such a key for every peer whose rules, its own and those for everybody, hold an HTTP rule for it: all of them add up,
+ * but for those that ask for more authentication than the key has.
  */
-import { formatRuleRef, type PortMatch, PROTOCOLS, type Rule } from '../model/policy.ts';
-import type { RulesetRule } from '../model/snapshot.ts';
+import {
+  type AuthenticationMode,
+  formatRuleRef,
+  hasAuthentication,
+  type PortMatch,
+  PROTOCOLS,
+  type Rule,
+  strictness,
+} from '../model/policy.ts';
+import type { RulesetRule, TableEntry } from '../model/snapshot.ts';
+import { authFor, modeAt } from './authentication-modes.ts';
 import { ANY_IDENTITY, type Contribution, type Contributions, refsOf } from './contributions.ts';
 import { keyNumber } from './settle.ts';
 
@@ -12,6 +22,7 @@ export interface DecisionPoint extends Contribution {
   readonly name: string;
   /** Sorted, each once. */
   readonly content: readonly RulesetRule[];
+  readonly auth: TableEntry['auth'];
 }
 
 /**
@@ -28,21 +39,43 @@ export function decisionPoints(
   if (skip !== undefined) identities.delete(skip);
   const ports = new Set(rules.flatMap((rule) => rule.ports.flatMap(({ port, http }) => (http ? [port] : []))));
   const found: DecisionPoint[] = [];
+  const authenticated = hasAuthentication(rules);
   for (const port of ports) {
     const everybody = covering(plain, ANY_IDENTITY, port);
+    const modeOfAll = authenticated ? httpMode(rules, plain, ANY_IDENTITY, port) : undefined;
     const known = new Map<string, Pick<DecisionPoint, 'name' | 'content'> | undefined>();
     for (const identity of identities) {
-      const own = identity === ANY_IDENTITY ? everybody : covering(plain, identity, port);
+      const mode = authenticated ? httpMode(rules, plain, identity, port) : undefined;
+      const inForce = strictness(mode ?? modeOfAll);
+      const counting = (indexes: readonly number[]): readonly number[] =>
+        authenticated ? indexes.filter((index) => strictness(rules[index]?.authentication) <= inForce) : indexes;
+      const own = counting(identity === ANY_IDENTITY ? everybody : covering(plain, identity, port));
       if (own.length === 0) continue;
-      const indexes = [...new Set([...own, ...everybody])].sort((a, b) => a - b);
+      const indexes = [...new Set([...own, ...counting(everybody)])].sort((a, b) => a - b);
       const text = indexes.join(' ');
       if (!known.has(text)) known.set(text, point(rules, indexes, port));
       const shared = known.get(text);
       const key = { identity, protocol: PROTOCOLS.TCP, port, prefix: 32 };
-      if (shared) found.push({ key, rules: indexes, ...shared });
+      if (shared) found.push({ key, rules: indexes, ...shared, auth: authFor(identity, mode) });
     }
   }
   return found;
+}
+
+/**
+ * What the rules that meet on a key say, where one of them is an HTTP rule. A point takes nothing from plain entries,
+ * which are weaker (as in Cilium), and where it says nothing itself, that for every identity is the one it inherits from.
+ */
+function httpMode(
+  rules: readonly Rule[],
+  plain: Contributions,
+  identity: number,
+  port: number,
+): AuthenticationMode | undefined {
+  const indexes = plain.get(keyNumber({ identity, protocol: PROTOCOLS.TCP, port, prefix: 32 }))?.rules ?? [];
+  const isHttp = ({ ports }: Rule): boolean =>
+    ports.some((match) => match.http !== undefined && match.port === port && match.protocol === PROTOCOLS.TCP);
+  return indexes.flatMap((index) => rules[index] ?? []).some(isHttp) ? modeAt(rules, indexes) : undefined;
 }
 
 /** Rules under one identity that admit connections to the port, however narrowly they name it. */

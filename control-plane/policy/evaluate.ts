@@ -4,6 +4,7 @@
  */
 import { type Labels, selects } from '../model/labels.ts';
 import {
+  type AuthenticationMode,
   concerns,
   type Direction,
   formatPolicyRef,
@@ -17,7 +18,10 @@ import {
   PROTOCOLS,
   type Rule,
   type RuleRef,
+  strictness,
 } from '../model/policy.ts';
+import type { Authentication } from '../model/snapshot.ts';
+import { authenticationOf, httpMode, plainMode, type Say } from './evaluate-authentication.ts';
 import { admitsRequest, type HttpRequest } from './http-match.ts';
 import { normalizePath } from './http-path.ts';
 import { isWildcard, names } from './peers.ts';
@@ -45,14 +49,14 @@ export interface HalfAnswer {
   readonly reason: 'no-policy' | 'rule' | 'local-host' | 'default-deny' | 'no-http-rule' | 'bad-path';
   readonly rules: readonly RuleRef[];
   readonly policies: readonly PolicyRef[];
+  /** What the connection needs before it passes; none where it is denied as such. */
+  readonly authentication: Authentication;
   /** Hubble's policy_match_type. */
   readonly match: number;
 }
 
 /** One way in which a rule admits the flow: how much of the port it fixes, and whether it names the peer. */
-interface Candidate {
-  readonly prefix: number;
-  readonly exact: boolean;
+interface Candidate extends Say {
   readonly rule: RuleRef | undefined;
   /** What it admits of the requests; undefined: all. */
   readonly http: readonly HttpRule[] | undefined;
@@ -67,8 +71,17 @@ export function evaluateHalf(direction: Direction, question: FlowQuestion, polic
   const rules = selecting.flatMap((policy) => policy.rules.filter((rule) => rule.direction === direction));
   const candidates = rules.flatMap((rule) => ways(rule, peer, question));
   const localHost = direction === 'ingress' && closing.length > 0 && peer.has('reserved:host');
-  if (localHost) candidates.push({ prefix: 0, exact: true, rule: undefined, http: undefined });
-  else if (closing.length > 0 && candidates.some(({ http }) => http)) return evaluateHttp(candidates, question.http);
+  // Neither this node's own processes nor the world have anything to prove.
+  const exempt = peer.has('reserved:host') || peer.has('reserved:world');
+  const asked = (mode: AuthenticationMode | undefined): Authentication => (exempt ? 'none' : authenticationOf(mode));
+  if (localHost)
+    candidates.push({ prefix: 0, exact: true, rule: undefined, http: undefined, authentication: undefined });
+  else if (closing.length > 0 && candidates.some(({ http }) => http)) {
+    const mode = httpMode(candidates, ({ http }) => http !== undefined);
+    // A rule admits under the authentication that it asks for and not without.
+    const counting = candidates.filter(({ authentication }) => strictness(authentication) <= strictness(mode));
+    return { ...evaluateHttp(counting, question.http), authentication: asked(mode) };
+  }
   // Beside HTTP rules the node's own processes are admitted as such first: they must never end up at Envoy.
   const stronger = localHost && hasHttp(rules) ? namedFirst : narrowerFirst;
   const best = candidates.reduce<Candidate | undefined>((a, b) => (a && !stronger(b, a) ? a : b), undefined);
@@ -78,9 +91,18 @@ export function evaluateHalf(direction: Direction, question: FlowQuestion, polic
     );
     const admitting = sortedRefs(winners.flatMap(({ rule }) => rule ?? []));
     const reason = admitting.length > 0 ? 'rule' : 'local-host';
-    return { verdict: 'ALLOWED', l7: false, reason, rules: admitting, policies: [], match: matchOf(best) };
+    const authentication = asked(plainMode(candidates, best));
+    return {
+      verdict: 'ALLOWED',
+      l7: false,
+      reason,
+      rules: admitting,
+      policies: [],
+      authentication,
+      match: matchOf(best),
+    };
   }
-  const decided = { l7: false, rules: [], match: 0 };
+  const decided = { l7: false, rules: [], authentication: 'none', match: 0 } as const;
   if (closing.length === 0) return { verdict: 'ALLOWED', reason: 'no-policy', policies: [], ...decided };
   const refs = [...new Map(closing.map((policy) => [formatPolicyRef(policy.ref), policy.ref]))]
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -89,10 +111,17 @@ export function evaluateHalf(direction: Direction, question: FlowQuestion, polic
 }
 
 /** Where an HTTP rule has a say, all rules add up, however narrowly they name port and peer. */
-function evaluateHttp(candidates: readonly Candidate[], request: HttpRequest | undefined): HalfAnswer {
+function evaluateHttp(
+  candidates: readonly Candidate[],
+  request: HttpRequest | undefined,
+): Omit<HalfAnswer, 'authentication'> {
   const meeting = sortedRefs(candidates.flatMap(({ rule }) => rule ?? []));
   const match = matchOf({ prefix: 32, exact: candidates.some(({ exact }) => exact) });
-  const answer = (verdict: HalfAnswer['verdict'], reason: HalfAnswer['reason'], rules: RuleRef[]): HalfAnswer => ({
+  const answer = (
+    verdict: HalfAnswer['verdict'],
+    reason: HalfAnswer['reason'],
+    rules: RuleRef[],
+  ): Omit<HalfAnswer, 'authentication'> => ({
     verdict,
     l7: true,
     reason,
@@ -119,12 +148,12 @@ function sortedRefs(refs: readonly RuleRef[]): RuleRef[] {
     .map(([, ref]) => ref);
 }
 
-function ways({ ref, peers, ports }: Rule, peer: Labels, question: FlowQuestion): Candidate[] {
+function ways({ ref, peers, ports, authentication }: Rule, peer: Labels, question: FlowQuestion): Candidate[] {
   const wildcard = isWildcard(peers);
   const named = names(peers, peer);
   return admits(ports, question).flatMap((way) => [
-    ...(wildcard ? [{ ...way, exact: false, rule: ref }] : []),
-    ...(named ? [{ ...way, exact: true, rule: ref }] : []),
+    ...(wildcard ? [{ ...way, exact: false, rule: ref, authentication }] : []),
+    ...(named ? [{ ...way, exact: true, rule: ref, authentication }] : []),
   ]);
 }
 

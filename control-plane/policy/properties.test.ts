@@ -3,146 +3,27 @@
  * with a past.
  */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { Numbers } from '../identity/numbers.ts';
-import { parseAddress } from '../model/address.ts';
-import { type Labels, labelsOf, NAMESPACE_KEY } from '../model/labels.ts';
-import type { ObjectSet, PodObject } from '../model/objects.ts';
+import { expect, test, vi } from 'vitest';
+import { type Labels, labelsOf } from '../model/labels.ts';
+import { DIRECTIONS, formatPolicyRef, formatRuleRef, type Origin, type Policy } from '../model/policy.ts';
 import {
-  DIRECTIONS,
-  formatPolicyRef,
-  formatRuleRef,
-  type HttpMatch,
-  type Origin,
-  type Peers,
-  type Policy,
-  type PolicyRef,
-  type PortMatch,
-  type Selector,
-} from '../model/policy.ts';
-import type { PolicyTable, Ruleset, Snapshot, TableEntry } from '../model/snapshot.ts';
-import { Compiler } from './compile.ts';
+  type Authentication,
+  PEER_AUTHENTICATION,
+  type PolicyTable,
+  type Ruleset,
+  type Snapshot,
+  type TableEntry,
+} from '../model/snapshot.ts';
+import { newCompiler, objectsOf, PODS, PROTOCOLS, policies, REQUESTS } from './arbitrary.ts';
 import { evaluateHalf, type HalfAnswer } from './evaluate.ts';
 import type { HttpRequest } from './http-match.ts';
-import { HOST, RESERVED_IDENTITIES } from './identities.ts';
+import { HOST, RESERVED_IDENTITIES, WORLD } from './identities.ts';
 import { keyNumber } from './settle.ts';
 
+// Many questions, on machines that do other things as well.
+vi.setConfig({ testTimeout: 60_000 });
+
 const RUNS = 1000;
-const APPS = ['web', 'api', 'db'];
-const PROTOCOLS = [6, 17, 132, 1];
-
-/** Pods of two namespaces, two of them with equal labels. */
-const PODS: readonly PodObject[] = ['web', 'api', 'db', 'web', 'web', 'api'].map((app, i) => ({
-  namespace: i < 4 ? 'shop' : 'lab',
-  name: `pod-${i}`,
-  uid: `uid-${i}`,
-  labels: new Map([['app', app]]),
-  serviceAccount: 'default',
-  nodeName: i === 5 ? 'there' : 'here',
-  hostNetwork: false,
-  netns: `/run/netns/pod-${i}`,
-  addresses: [parseAddress(`10.0.0.${i + 1}`)],
-  origin: 'test',
-}));
-
-const selector = (namespace: fc.Arbitrary<string | undefined>): fc.Arbitrary<Selector> =>
-  fc.record({ app: fc.option(fc.constantFrom(...APPS)), namespace }).map(({ app, namespace: name }) => ({
-    matchLabels: new Map([
-      ...(app === null ? [] : [['any:app', app] as const]),
-      ...(name === undefined ? [] : [[`k8s:${NAMESPACE_KEY}`, name] as const]),
-    ]),
-  }));
-const namespaces = fc.constantFrom('shop', 'lab');
-const peers: fc.Arbitrary<Peers> = fc.oneof(
-  fc.constant<Peers>({ kind: 'any' }),
-  fc.record({
-    kind: fc.constant('selected' as const),
-    selectors: fc.array(selector(fc.option(namespaces, { nil: undefined })), { maxLength: 2 }),
-    entities: fc.constant([]),
-  }),
-  fc.record({
-    kind: fc.constant('selected' as const),
-    selectors: fc.constant([]),
-    entities: fc.subarray(['all', 'cluster', 'host', 'world'] as const),
-  }),
-);
-/** Rule ports and asked ports come from the same few, so that half of the questions sit on a boundary. */
-const ports = fc.constantFrom(0, 80, 81, 443);
-const httpMatch: fc.Arbitrary<HttpMatch> = fc.record(
-  {
-    method: fc.constantFrom('GET', 'POST', 'GET|PUT'),
-    path: fc.constantFrom('/a', '/a.*', '/b|/c', '/a\\?x=[0-9]'),
-    host: fc.constantFrom('h', 'h(:80)?'),
-  },
-  { requiredKeys: [] },
-);
-/** The HTTP rules of a port, still without names. */
-interface PortDraft extends Pick<PortMatch, 'protocol' | 'port'> {
-  readonly http?: readonly HttpMatch[];
-}
-const portMatch: fc.Arbitrary<PortDraft> = fc.oneof(
-  fc.record({ protocol: fc.constantFrom(6, 17, 132), port: ports }),
-  fc.record({
-    protocol: fc.constant(6),
-    port: fc.constantFrom(80, 81),
-    http: fc.array(httpMatch, { minLength: 1, maxLength: 2 }),
-  }),
-);
-const section = fc.option(
-  fc.array(fc.record({ peers, ports: fc.array(portMatch, { maxLength: 3 }) }), { maxLength: 3 }),
-);
-const REQUESTS: readonly HttpRequest[] = [
-  { method: 'GET', path: '/a', host: 'h' },
-  { method: 'POST', path: '/a?x=1', host: 'h:80' },
-  { method: 'PUT', path: '/ab', host: '' },
-  { method: 'GET', path: '/c', host: 'h:80' },
-  { method: 'HEAD', path: '/', host: 'g' },
-];
-const policies = fc
-  .array(fc.record({ namespace: namespaces, subject: selector(namespaces), egress: section, ingress: section }), {
-    maxLength: 5,
-  })
-  .map((drafts) =>
-    drafts.map(({ namespace, subject, ...sections }, i): Policy => {
-      const ref = { kind: 'CiliumNetworkPolicy', namespace, name: `policy-${i}` };
-      return {
-        ref,
-        subject,
-        defaultDeny: { egress: sections.egress !== null, ingress: sections.ingress !== null },
-        rules: DIRECTIONS.flatMap((direction) =>
-          (sections[direction] ?? []).map((rule, j) => ({
-            ...rule,
-            direction,
-            ports: rule.ports.map(({ http, ...port }, k) =>
-              nameHttp(port, http, ref, `${direction}[${j}].toPorts[${k}]`),
-            ),
-            ref: { ...ref, rule: `${direction}[${j}]` },
-          })),
-        ),
-        refused: false,
-      };
-    }),
-  );
-
-function nameHttp(port: PortMatch, http: readonly HttpMatch[] | undefined, ref: PolicyRef, path: string): PortMatch {
-  const named = http?.map((match, i) => ({ ref: { ...ref, rule: `${path}.rules.http[${i}]` }, match }));
-  return named ? { ...port, http: named } : port;
-}
-
-function objectsOf(pods: readonly PodObject[], list: readonly Policy[]): ObjectSet {
-  return {
-    namespaces: [],
-    pods,
-    nodes: [],
-    policies: list.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
-    issues: [],
-  };
-}
-
-function newCompiler(): Compiler {
-  return new Compiler(new Numbers(undefined), { nodeName: 'here', podRanges: [] });
-}
-
 /** The longest prefix of one identity's entries, as an LPM table answers. */
 function lookUp(table: PolicyTable, identity: number, protocol: number, port: number): TableEntry | undefined {
   return table.entries
@@ -156,6 +37,14 @@ function lookUp(table: PolicyTable, identity: number, protocol: number, port: nu
 interface Simulated {
   readonly text: string;
   readonly ruleset: Ruleset | undefined;
+  readonly authentication: Authentication;
+}
+
+/** What the kernel is to do with the field `auth` of the entry that won and of the one that lost. */
+function authenticationOf(identity: number, winner: TableEntry, loser: TableEntry | undefined): Authentication {
+  if (winner.verdict === 'deny' || identity === HOST || identity === WORLD) return 'none';
+  if (winner.auth !== 'inherit') return winner.auth;
+  return loser && loser.auth !== 'inherit' && loser.precedence === winner.precedence ? loser.auth : 'none';
 }
 
 /** What the kernel program does with a table, in as few words as possible. */
@@ -174,10 +63,12 @@ function simulate(snapshot: Snapshot, table: PolicyTable, identity: number, prot
     return {
       text: `${entry.verdict === 'deny' ? 'DENIED' : 'ALLOWED'} ${entry.verdict === 'redirect'} ${match} ${origin}`,
       ruleset: snapshot.rulesets.get(entry.ruleset),
+      authentication: authenticationOf(identity, entry, exactWins ? any : exact),
     };
   }
   const origin = describe(snapshot.origins.get(table.defaultRule));
-  return { text: table.enforcing ? `DENIED false 0 ${origin}` : 'ALLOWED false 0 no-policy ', ruleset: undefined };
+  const text = table.enforcing ? `DENIED false 0 ${origin}` : 'ALLOWED false 0 no-policy ';
+  return { text, ruleset: undefined, authentication: 'none' };
 }
 
 /** What Envoy does with a ruleset: names of the rules that admit the request. */
@@ -209,6 +100,7 @@ function describeAnswer({ verdict, l7, match, reason, rules, policies: refs }: H
 
 test('the evaluator answers what two look-ups in the compiled tables answer, rule by rule and request by request', () => {
   let [allowed, denied, admitted, refused] = [0, 0, 0, 0];
+  const seen = { none: 0, required: 0, 'always-fail': 0 };
   fc.assert(
     fc.property(policies, (list) => {
       const snapshot = newCompiler().compile(objectsOf(PODS, list));
@@ -226,8 +118,9 @@ test('the evaluator answers what two look-ups in the compiled tables answer, rul
                 const answer = evaluateHalf(direction, flow, list);
                 if (answer.verdict === 'ALLOWED') allowed++;
                 else denied++;
-                const { text, ruleset } = simulate(snapshot, table, id, protocol, port);
-                expect(describeAnswer(answer)).toBe(text);
+                const { text, ruleset, authentication } = simulate(snapshot, table, id, protocol, port);
+                expect(`${describeAnswer(answer)} ${answer.authentication}`).toBe(`${text} ${authentication}`);
+                seen[authentication]++;
                 expect(ruleset === undefined).toBe(!answer.l7);
                 for (const http of ruleset ? REQUESTS : []) {
                   const asked = evaluateHalf(direction, { ...flow, http }, list);
@@ -244,6 +137,7 @@ test('the evaluator answers what two look-ups in the compiled tables answer, rul
   );
   expect(Math.min(allowed, denied)).toBeGreaterThan(1000);
   expect(Math.min(admitted, refused)).toBeGreaterThan(1000);
+  expect(Math.min(...Object.values(seen))).toBeGreaterThan(500);
 });
 
 test('redirects and rulesets fit together, and the node itself is never redirected to its workloads', () => {
@@ -280,7 +174,8 @@ test('without HTTP rules a table is what it was, and with them only entries for 
     fc.property(policies, (list) => {
       const texts = (from: readonly Policy[]): string[] => {
         const { tables, origins } = newCompiler().compile(objectsOf(PODS, from));
-        return [...tables.values()].flatMap(({ key, entries }) =>
+        const ofPolicies = [...tables.values()].filter(({ key }) => !key.startsWith(PEER_AUTHENTICATION));
+        return ofPolicies.flatMap(({ key, entries }) =>
           entries
             .filter(({ verdict }) => verdict === 'allow')
             .map((entry) => `${key} ${keyNumber(entry)} ${describe(origins.get(entry.rule))}`),
@@ -294,9 +189,14 @@ test('without HTTP rules a table is what it was, and with them only entries for 
 });
 
 /** Tables with names for numbers: rule ids depend on what was compiled before. */
-function readable({ tables, origins, rulesets, policies: summaries }: Snapshot): unknown {
+function readable(snapshot: Snapshot): unknown {
+  const { tables, origins, rulesets, policies: summaries, needs, certified, issues, workloads } = snapshot;
   return {
     summaries,
+    needs,
+    certified,
+    issues,
+    keys: workloads.map((workload) => workload.tables),
     tables: [...tables].map(([key, { defaultRule, entries, ...rest }]) => [
       key,
       rest,

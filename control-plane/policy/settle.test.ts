@@ -12,6 +12,7 @@ const entry = (prefix: number, protocol: number, port: number, verdict: 'allow' 
   precedence: verdict === 'deny' ? 255 : 1,
   rule,
   ruleset: 0,
+  auth: 'inherit',
 });
 const byKey = (entries: readonly TableEntry[]): Map<number, TableEntry> =>
   new Map(entries.map((each) => [keyNumber(each), each]));
@@ -41,6 +42,37 @@ test('among allows each keeps its own rule', () => {
 test('another identity does not matter', () => {
   const entries = [entry(32, 6, 80, 'allow'), { ...entry(0, 0, 0, 'deny'), identity: 301 }];
   expect(settle(byKey(entries))).toEqual(entries);
+});
+
+const withAuth = (each: TableEntry, auth: TableEntry['auth']): TableEntry => ({ ...each, auth });
+const auths = (...entries: readonly TableEntry[]): TableEntry['auth'][] =>
+  settle(byKey(entries)).map(({ auth }) => auth);
+const [all, tcp, http] = [entry(0, 0, 0, 'allow', 20), entry(16, 6, 0, 'allow', 21), entry(32, 6, 80, 'allow', 22)];
+
+test('an entry that says nothing of authentication takes it from the nearest cover that does', () => {
+  expect(auths(withAuth(all, 'required'), tcp, http)).toEqual(['required', 'required', 'required']);
+  expect(auths(withAuth(all, 'required'), withAuth(tcp, 'always-fail'), http)).toEqual([
+    'required',
+    'always-fail',
+    'always-fail',
+  ]);
+  expect(auths(withAuth(all, 'required'), entry(16, 17, 0, 'allow'), http)).toEqual([
+    'required',
+    'required',
+    'required',
+  ]);
+  expect(auths(withAuth(all, 'required'), tcp, withAuth(http, 'none'))).toEqual(['required', 'required', 'none']);
+});
+
+test('that a cover switches authentication off ends the search and is no more than the default', () => {
+  expect(auths(withAuth(all, 'required'), withAuth(tcp, 'none'), http)).toEqual(['required', 'none', 'inherit']);
+});
+
+test('authentication is inherited among entries of equal precedence only, and a denial has its own', () => {
+  const redirect = { ...http, verdict: 'redirect', precedence: 154, ruleset: 16 } as const;
+  expect(auths(withAuth(all, 'required'), redirect)).toEqual(['required', 'inherit']);
+  const deny = withAuth(entry(0, 0, 0, 'deny', 20), 'none');
+  expect(settle(byKey([deny, withAuth(http, 'required')]))[1]).toMatchObject({ verdict: 'deny', auth: 'none' });
 });
 
 test('the longest prefix then says what the strongest of all that match says', () => {

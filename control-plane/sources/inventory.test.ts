@@ -115,3 +115,26 @@ test('objects of files that did not change are the same objects', () => {
   inventory.set('b', parseManifests(policy('{}', 'other'), 'b'));
   expect(inventory.objects().policies[0]?.policy).toBe(before?.policy);
 });
+
+const meshNode = (port: number | string, name = 'n1'): string => `apiVersion: sidestep.dev/v1alpha1
+kind: SidestepNode
+metadata: { name: ${name} }
+spec:
+  addresses: [192.0.2.1]
+  port: ${port}
+  publicKey: ${Buffer.alloc(32).toString('base64')}
+  spiffeID: spiffe://cluster.local/node/${name}
+`;
+
+test('a mesh node that is edited into a bad one stays as it was, a new bad one is not there', () => {
+  const ports = ({ meshNodes }: ObjectSet): number[] => meshNodes.map(({ port }) => port);
+  expect(ports(after(['a', meshNode(1)], ['a', meshNode(2)]))).toEqual([2]);
+  const bad = after(['a', meshNode(1)], ['a', meshNode('x')]);
+  expect([ports(bad), codes(bad)]).toEqual([[1], ['FIELD_INVALID']]);
+  expect(ports(after(['a', meshNode('x')]))).toEqual([]);
+});
+
+test('two files that claim one mesh node: the first counts', () => {
+  const objects = after(['b', meshNode(2)], ['a', meshNode(1)]);
+  expect([objects.meshNodes.map(({ port }) => port), codes(objects)]).toEqual([[1], ['OBJECT_DUPLICATE']]);
+});

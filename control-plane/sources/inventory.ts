@@ -4,7 +4,7 @@
  */
 import type { ApiObject, ParsedFile } from '../api/manifests.ts';
 import { ERRORS } from '../model/error-codes.ts';
-import type { NamespaceObject, NodeObject, ObjectSet, PodObject, PolicyObject } from '../model/objects.ts';
+import type { MeshNode, NamespaceObject, NodeObject, ObjectSet, PodObject, PolicyObject } from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
 
 type PolicyEntry = ApiObject & { readonly kind: 'Policy' };
@@ -47,6 +47,7 @@ export class Inventory {
     const namespaces: NamespaceObject[] = [];
     const pods: PodObject[] = [];
     const nodes: NodeObject[] = [];
+    const meshNodes: MeshNode[] = [];
     const policies: PolicyObject[] = [];
     const good = new Map<string, ApiObject>();
     for (const [key, { object, stale }] of seen) {
@@ -56,10 +57,11 @@ export class Inventory {
       else if (counts?.kind === 'Namespace' && counts.object) namespaces.push(counts.object);
       else if (counts?.kind === 'Pod' && counts.object) pods.push(counts.object);
       else if (counts?.kind === 'Node' && counts.object) nodes.push(counts.object);
+      else if (counts?.kind === 'SidestepNode' && counts.object) meshNodes.push(counts.object);
     }
     this.#good = good;
     for (const policy of policies) for (const each of policy.issues) issues.add(each);
-    return { namespaces, pods, nodes, policies, issues: [...issues] };
+    return { namespaces, pods, nodes, meshNodes, policies, issues: [...issues] };
   }
 }
 

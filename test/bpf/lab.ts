@@ -239,5 +239,6 @@ export function allow(identity: number, rule: number, l4?: { protocol: number; p
     precedence: 1,
     rule,
     ruleset: 0,
+    auth: 'inherit',
   };
 }

@@ -141,6 +141,7 @@ class World {
       namespaces: [{ name: 'shop', labels: new Map([['team', 'red']]) }],
       pods: this.pods,
       nodes: [],
+      meshNodes: [],
       policies: policies.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
       issues: [],
     };

@@ -8,7 +8,15 @@ import {
   type Origin,
   PROTOCOLS,
 } from '../../control-plane/model/policy.ts';
-import type { Issue, PolicyTable, PrefixIdentity, Snapshot, TableEntry } from '../../control-plane/model/snapshot.ts';
+import {
+  type Issue,
+  PEER_AUTHENTICATION,
+  type PolicyTable,
+  type PrefixIdentity,
+  type ServiceAccountRef,
+  type Snapshot,
+  type TableEntry,
+} from '../../control-plane/model/snapshot.ts';
 
 const RESERVED: Readonly<Record<number, string>> = { 0: 'any', 1: 'host', 2: 'world', 3: 'unmanaged' };
 
@@ -24,6 +32,7 @@ export function renderEntries(snapshot: Snapshot): string {
       portOf(entry),
       originText(snapshot.origins.get(entry.rule)),
       ...(entry.verdict === 'redirect' ? [`ruleset ${entry.ruleset}`] : []),
+      ...authText(entry),
     ]);
     lines.push(...align(rows).sort(), '');
   }
@@ -38,11 +47,16 @@ export function renderEntries(snapshot: Snapshot): string {
   ]);
   const prefixes = snapshot.prefixes.map((prefix) => [prefixText(prefix), names.get(prefix.identity) ?? '', '']);
   lines.push('addresses', ...align([...addresses, ...prefixes]), '');
+  for (const { node, ours, theirs } of snapshot.needs)
+    lines.push(`proofs with ${node}`, `  ours    ${accountsText(ours)}`, `  theirs  ${accountsText(theirs)}`, '');
+  if (snapshot.certified.length > 0) lines.push(`certificates for ${accountsText(snapshot.certified)}`, '');
   return lines.join('\n');
 
   function title({ direction, key }: PolicyTable): string {
-    const users = snapshot.workloads.filter((workload) => workload.tables[direction] === key);
-    return `${direction} of ${users.map(({ namespace, name }) => `${namespace}/${name}`).join(', ')}`;
+    const kind = key.startsWith(PEER_AUTHENTICATION) ? 'authentication' : direction;
+    const users = snapshot.workloads.filter((workload) => workload.tables[kind] === key);
+    const names = users.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+    return kind === 'authentication' ? `what peers elsewhere ask of ${names}` : `${kind} of ${names}`;
   }
   function defaultOf({ enforcing, defaultRule }: PolicyTable): string {
     return enforcing ? `default deny: ${originText(snapshot.origins.get(defaultRule))}` : 'open';
@@ -81,6 +95,16 @@ function identityNames(snapshot: Snapshot): ReadonlyMap<number, string> {
 function portOf({ protocol, port, prefix }: TableEntry): string {
   const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
   return prefix === 0 ? 'all' : prefix === 16 ? `*/${name}` : `${port}/${name}`;
+}
+
+/** Nothing where nothing is said; `host` and `world` are never authenticated, which is not repeated each time. */
+function authText({ identity, auth }: TableEntry): string[] {
+  const exempt = RESERVED[identity] === 'host' || RESERVED[identity] === 'world';
+  return auth === 'inherit' || (auth === 'none' && exempt) ? [] : [`authentication ${auth}`];
+}
+
+function accountsText(accounts: readonly ServiceAccountRef[]): string {
+  return accounts.map(({ namespace, serviceAccount }) => `${namespace}/${serviceAccount}`).join(', ');
 }
 
 function matchText(match: HttpMatch | undefined): string {

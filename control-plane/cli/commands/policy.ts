@@ -79,9 +79,9 @@ function addValidate(policy: Command, io: Io): void {
     )
     .action(async (files: readonly string[], options: { readonly output: string }) => {
       const { readOnce } = await import('../../sources/files.ts');
-      const { namespaces, pods, nodes, policies, issues } = readOnce(files);
+      const { namespaces, pods, nodes, meshNodes, policies, issues } = readOnce(files);
       const refs = new Set(policies.map(({ ref }) => formatPolicyRef(ref)));
-      const objects = namespaces.length + pods.length + nodes.length + refs.size;
+      const objects = namespaces.length + pods.length + nodes.length + meshNodes.length + refs.size;
       if (options.output === 'json') io.out(`${JSON.stringify({ valid: issues.length === 0, objects, issues })}\n`);
       else io.out(issues.length > 0 ? issueText(issues) : `${objects} object${objects === 1 ? '' : 's'}, no issues\n`);
       io.setExitCode(issues.length > 0 ? EXIT.BAD_INPUT : EXIT.FINE);
@@ -104,6 +104,9 @@ function checkText(question: CheckQuestion, answer: CheckAnswer, color: boolean)
     `${paint(answer.verdict, color)}  ${question.from} -> ${question.to} ${question.port}${request}`,
     `  egress   ${paint(answer.egress.verdict, color)}  ${halfText(answer.egress, question.from)}`,
     `  ingress  ${paint(answer.ingress.verdict, color)}  ${halfText(answer.ingress, question.to)}`,
+    ...(answer.authentication === 'required'
+      ? ['  authentication required: both ends must be proven, and between nodes the flow is encrypted']
+      : []),
     ...(answer.l7 && question.http === undefined ? ['  HTTP rules decide each request: ask with --http'] : []),
     '',
   ].join('\n');
@@ -120,6 +123,8 @@ function halfText({ reason, policies }: CheckedHalf, end: string): string {
       return `no HTTP rule admits this request; those of ${names} admit others`;
     case 'bad-path':
       return `Envoy, which the HTTP rules of ${names} ask for, answers 400 to such a path`;
+    case 'authentication-fails':
+      return `admitted by ${names}, under authentication that always fails (test-always-fail)`;
     case 'local-host':
       return 'by the rule that a node may reach its own pods';
     case 'no-policy':

@@ -1,21 +1,21 @@
 import { expect, test } from 'vitest';
-import { FIRST_RULESET, LAST_RULESET, RulesetIds } from './ruleset-ids.ts';
+import { LateIds, RULESETS } from './late-ids.ts';
 
-const COUNT = LAST_RULESET - FIRST_RULESET + 1;
+const COUNT = RULESETS.last - RULESETS.first + 1;
 const NONE = new Set<number>();
 
 /** Gives numbers to so many decision points of this name. */
-function fill(ids: RulesetIds, name: string, count: number): number[] {
+function fill(ids: LateIds, name: string, count: number): number[] {
   return Array.from({ length: count }, (_, i) => ids.of(`${name} ${i}`));
 }
 
 test('one decision point has one number', () => {
-  const ids = new RulesetIds();
+  const ids = new LateIds(RULESETS);
   expect([ids.of('a'), ids.of('b'), ids.of('a')]).toEqual([16, 17, 16]);
 });
 
 test('a number that was given back is not given again before all others were', () => {
-  const ids = new RulesetIds();
+  const ids = new LateIds(RULESETS);
   const most = Math.ceil(COUNT * 0.75);
   fill(ids, 'old', most);
   ids.release(NONE);
@@ -24,7 +24,7 @@ test('a number that was given back is not given again before all others were', (
 });
 
 test('on the way round, numbers in use are passed over', () => {
-  const ids = new RulesetIds();
+  const ids = new LateIds(RULESETS);
   fill(ids, 'old', COUNT);
   ids.release(new Set([16, 17, 19]));
   expect([ids.of('new'), ids.of('newer'), ids.of('newest')]).toEqual([18, 20, 21]);
@@ -32,20 +32,20 @@ test('on the way round, numbers in use are passed over', () => {
 });
 
 test('nothing is given back while there is room', () => {
-  const ids = new RulesetIds();
+  const ids = new LateIds(RULESETS);
   ids.of('a');
   ids.release(NONE);
   expect([ids.of('b'), ids.of('a')]).toEqual([17, 16]);
 });
 
 test('when every number is taken it is an error', () => {
-  const ids = new RulesetIds();
+  const ids = new LateIds(RULESETS);
   expect(new Set(fill(ids, 'point', COUNT)).size).toBe(COUNT);
   expect(() => ids.of('one more')).toThrow(expect.objectContaining({ code: 'MAP_FULL' }));
 });
 
 test('a floor beyond the last number begins at the first', () => {
-  const ids = new RulesetIds();
-  ids.beginAt(LAST_RULESET + 1);
-  expect(ids.of('a')).toBe(FIRST_RULESET);
+  const ids = new LateIds(RULESETS);
+  ids.beginAt(RULESETS.last + 1);
+  expect(ids.of('a')).toBe(RULESETS.first);
 });
