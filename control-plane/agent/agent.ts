@@ -118,6 +118,7 @@ class Agent implements AgentView, RunningAgent {
     this.#datapath = new Datapath(kernel, this.#object, pins, {
       attach: this.#attach,
       flowQuota: config.flowQuota,
+      encryptPods: config.encryption === 'on' || config.encryption === 'strict',
     });
     const numbers = new Numbers(
       join(config.stateDir, 'numbers.json'),

@@ -45,7 +45,7 @@ function veth(ifindex: number, netns: string): void {
 function start(options: { policyEntries?: number; attach?: AttachKind } = {}): Datapath {
   const { policyEntries = 64, attach = 'tcx' } = options;
   const object = kernel.loadObject(new Uint8Array(), { maxEntries: { policy: policyEntries, policy_tables: 32 } });
-  return new Datapath(kernel, object, pinsOf(folder, 'test'), { attach, flowQuota: 16 });
+  return new Datapath(kernel, object, pinsOf(folder, 'test'), { attach, flowQuota: 16, encryptPods: false });
 }
 
 function workload(name: string, address: string, table = name): WorkloadSpec {

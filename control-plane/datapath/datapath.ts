@@ -59,6 +59,14 @@ interface Placed {
   readonly at: WorkloadInterface;
 }
 
+export interface DatapathOptions {
+  readonly attach: AttachKind;
+  /** New flows that a workload may hold open unanswered. */
+  readonly flowQuota: number;
+  /** All traffic between pods on different nodes goes through the tunnel. */
+  readonly encryptPods: boolean;
+}
+
 export class Datapath {
   readonly #kernel: Kernel;
   readonly #finder: InterfaceFinder;
@@ -72,6 +80,9 @@ export class Datapath {
   readonly #quotas: MirroredMap;
   readonly #tables: PolicyTables;
   readonly #quotaTokens: number;
+  readonly #encryptPods: boolean;
+  /** What peers asked of each endpoint's flows when its live ones were judged last, by ifindex. */
+  readonly #peersAsked = new Map<number, string>();
   #statuses: readonly EndpointStatus[] = [];
   #failures = new Map<string, unknown>();
 
@@ -79,11 +90,12 @@ export class Datapath {
     kernel: Kernel,
     object: KernelObject,
     pins: Pins,
-    options: { readonly attach: AttachKind; readonly flowQuota: number },
+    options: DatapathOptions,
   ) {
     this.#kernel = kernel;
     this.#finder = new InterfaceFinder(kernel);
     this.#quotaTokens = options.flowQuota;
+    this.#encryptPods = options.encryptPods;
     const mirror = (map: string): MirroredMap => new MirroredMap(object.map(map), this.#writes);
     this.#endpoints = mirror('endpoints');
     this.#addresses = mirror('endpoint_addresses');
@@ -173,17 +185,19 @@ export class Datapath {
   }
 
   #writeIdentities(snapshot: Snapshot, own: readonly NetworkInterface[], changed: Set<string>): void {
-    const entry = (identity: number, flags = 0): Uint8Array => encodeIpcacheEntry({ identity, node: 0, flags });
+    const entry = (identity: number, flags = 0, node = 0): Uint8Array => encodeIpcacheEntry({ identity, node, flags });
     const hosts = new Map<string, { key: Uint8Array; value: Uint8Array }>();
     for (const { addresses } of own)
       for (const { address } of addresses) {
         const key = encodeAddressKey({ scope: SCOPE, address: mapped(address) });
         hosts.set(hex(key), { key, value: entry(ReservedIdentity.IDENTITY_HOST, IpcacheFlag.IPCACHE_NODE_ADDRESS) });
       }
-    for (const { address, identity } of snapshot.addresses) {
+    for (const { address, identity, node } of snapshot.addresses) {
       const key = encodeAddressKey({ scope: SCOPE, address });
       if (this.#ipcache.get(key) === undefined) changed.add(hex(address)); // it was world or unmanaged until now
-      hosts.set(hex(key), { key, value: entry(identity) });
+      const number = snapshot.nodes.get(node) ?? 0;
+      const flags = number !== 0 && this.#encryptPods ? IpcacheFlag.IPCACHE_ENCRYPT : 0;
+      hosts.set(hex(key), { key, value: entry(identity, flags, number) });
     }
     for (const key of this.#ipcache.replace([...hosts.values()])) changed.add(hex(key.subarray(4)));
     this.#prefixes.replace(
@@ -225,10 +239,19 @@ export class Datapath {
         mac: at.mac,
         flags: EndpointFlag.ENDPOINT_CHECK_MAC,
         version: Layout.LAYOUT_VERSION,
-        authenticationTable: 0,
+        authenticationTable: this.#tableOf(workload.tables.authentication, known?.authenticationTable),
       }),
     );
     this.#attachments.attach(at.ifindex);
+    this.#judgeAgain(workload, at.ifindex);
+  }
+
+  /** Live flows look at their own node's tables only: what a peer asks for anew reaches them through a new revision. */
+  #judgeAgain({ tables }: WorkloadSpec, ifindex: number): void {
+    const asked = `${tables.authentication} ${this.#tables.revisionOf(tables.authentication)}`;
+    const before = this.#peersAsked.get(ifindex);
+    this.#peersAsked.set(ifindex, asked);
+    if (before !== undefined && before !== asked) this.#tables.touch(tables.egress);
   }
 
   /** One that could not be written leaves the last complete one in force; a new endpoint gets the closed table. */
@@ -239,7 +262,13 @@ export class Datapath {
   /** Ids of the tables that endpoints point to. */
   #tablesInUse(): ReadonlySet<number> {
     const endpoints = this.#endpoints.keys().flatMap((key) => this.#known(key) ?? []);
-    return new Set(endpoints.flatMap(({ egressTable, ingressTable }) => [egressTable, ingressTable]));
+    return new Set(
+      endpoints.flatMap(({ egressTable, ingressTable, authenticationTable }) => [
+        egressTable,
+        ingressTable,
+        authenticationTable,
+      ]),
+    );
   }
 
   #known(key: Uint8Array): Endpoint | undefined {
@@ -261,6 +290,7 @@ export class Datapath {
       if (!wanted.has(ifindex)) this.#attachments.detach(ifindex, existing.has(ifindex));
     const stale = this.#endpoints.keys().filter((key) => !wanted.has(ifindexOf(key)));
     this.#endpoints.deleteAll(stale);
+    for (const ifindex of this.#peersAsked.keys()) if (!wanted.has(ifindex)) this.#peersAsked.delete(ifindex);
     this.#quotas.deleteAll(this.#quotas.keys().filter((key) => !wanted.has(ifindexOf(key))));
   }
 

@@ -4,6 +4,7 @@
  * taken away later, when no program can still be reading it.
  */
 import {
+  Authentication,
   encodePolicyEntry,
   encodePolicyKey,
   encodePolicyTable,
@@ -48,6 +49,13 @@ const VERDICTS = {
   redirect: Verdict.VERDICT_REDIRECT,
 } as const;
 
+const AUTHENTICATION = {
+  none: Authentication.AUTHENTICATION_NONE,
+  required: Authentication.AUTHENTICATION_REQUIRED,
+  'always-fail': Authentication.AUTHENTICATION_ALWAYS_FAIL,
+  inherit: Authentication.AUTHENTICATION_INHERIT,
+} as const;
+
 function contentOf(entry: TableEntry): Uint8Array {
   return encodePolicyEntry({
     rule: entry.rule,
@@ -55,13 +63,14 @@ function contentOf(entry: TableEntry): Uint8Array {
     verdict: VERDICTS[entry.verdict],
     precedence: entry.precedence,
     prefix: entry.prefix,
-    auth: 0,
+    auth: AUTHENTICATION[entry.auth],
     flags: 0,
   });
 }
 
 const entryId = (e: TableEntry): string => `${e.identity} ${e.prefix} ${e.protocol} ${e.port}`;
-const entryContent = (e: TableEntry): string => `${e.verdict} ${e.precedence} ${e.rule} ${e.ruleset}`;
+const entryContent = (e: TableEntry): string => 
+  `${e.verdict} ${e.precedence} ${e.rule} ${e.ruleset} ${e.auth}`;
 
 /** The entries that `next` has more than `before`, or undefined when anything was taken away or changed. */
 function additions(before: PolicyTable, next: PolicyTable): TableEntry[] | undefined {
@@ -149,6 +158,13 @@ export class PolicyTables {
     this.#used.add(id);
     this.#installed.set(table.key, { id, table, revision: this.#writeState(id, table) });
     if (before) this.#retired.push(before.id);
+  }
+
+  /** A new revision of the same content: every live flow under it is judged again at its next packet. */
+  touch(key: string): void {
+    const installed = this.#installed.get(key);
+    if (installed === undefined) return;
+    this.#installed.set(key, { ...installed, revision: this.#writeState(installed.id, installed.table) });
   }
 
   #writeState(id: number, table: PolicyTable): number {

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
+import { readStatistic } from '../../control-plane/datapath/counters.ts';
 import { decodeEvents, EVENT_SIZE } from '../../control-plane/datapath/events.ts';
 import type { Kernel, KernelMap, KernelObject, KernelRing } from '../../control-plane/datapath/kernel.ts';
 import { findObject, loadDatapath, type SteeringConfig } from '../../control-plane/datapath/load.ts';
@@ -20,6 +21,7 @@ import {
   type Flow,
   IpcacheFlag,
   readFlow,
+  type Statistic,
 } from '../../control-plane/generated/bpf.ts';
 import { DROP_REASON_BY_NUMBER, type DropReason } from '../../control-plane/generated/reasons.ts';
 import { parseAddress } from '../../control-plane/model/address.ts';
@@ -30,7 +32,7 @@ import { frame, type PacketSpec, WORKLOAD_MAC } from './packets.ts';
 /** Where BPF_PROG_TEST_RUN runs: the loopback device. */
 export const HERE = 1;
 const SHOT = 2;
-/** TC_ACT_REDIRECT: handed to Envoy. */
+/** TC_ACT_REDIRECT: handed to Envoy, or put aside. */
 const REDIRECT = 7;
 
 export interface LabEndpoint {
@@ -47,7 +49,7 @@ export interface LabEndpoint {
 
 export interface Outcome {
   readonly passed: boolean;
-  /** Handed to Envoy. */
+  /** Handed to Envoy, or put aside. */
   readonly steered: boolean;
   readonly returnValue: number;
   readonly packet: Uint8Array;
@@ -143,6 +145,14 @@ export class Lab implements Disposable {
     this.#quota = BigInt(tokens);
   }
 
+  /** A pod on another node. */
+  remote(address: string, identity: number, node: number, encrypt = false): void {
+    this.map('ipcache').update(
+      encodeAddressKey({ scope: 0, address: parseAddress(address) }),
+      encodeIpcacheEntry({ identity, node, flags: encrypt ? IpcacheFlag.IPCACHE_ENCRYPT : 0 }),
+    );
+  }
+
   identity(address: string, identity: number, nodeAddress = false): void {
     this.map('ipcache').update(
       encodeAddressKey({ scope: 0, address: parseAddress(address) }),
@@ -157,15 +167,20 @@ export class Lab implements Disposable {
     );
   }
 
-  run(program: 'from_workload' | 'to_workload', packet: Uint8Array, ingressIfindex = 0): Outcome {
-    const result = this.object.program(program).testRun(packet, { ingressIfindex });
+  run(
+    program: 'from_workload' | 'to_workload' | 'put_back',
+    packet: Uint8Array,
+    ingressIfindex = 0,
+    mark = 0,
+  ): Outcome {
+    const result = this.object.program(program).testRun(packet, { ingressIfindex, mark });
     const { returnValue, packet: after } = result;
     return { passed: returnValue !== SHOT, steered: returnValue === REDIRECT, returnValue, packet: after };
   }
 
   /** From the workload on ifindex 1. */
-  send(spec: PacketSpec): Outcome {
-    return this.run('from_workload', frame(spec));
+  send(spec: PacketSpec, mark = 0): Outcome {
+    return this.run('from_workload', frame(spec), 0, mark);
   }
 
   /** To the workload on ifindex 1, as if it came in by `ingressIfindex` (0: made by this host). */
@@ -199,6 +214,10 @@ export class Lab implements Disposable {
     const flows = this.map('flows');
     const { keys, count } = flows.dump();
     if (count > 0) flows.deleteBatch(keys, count);
+  }
+
+  statistic(name: keyof typeof Statistic): number {
+    return readStatistic(this.map('statistics'), name);
   }
 
   /** Packets counted under a reason, both hooks and all CPUs together. */
