@@ -42,10 +42,10 @@ export interface TunnelKey {
  * its error as the cause.
  */
 export interface ProofSink {
-  /** Phase one: keep it beside the one in use, take handshakes with it. */
-  prepareKey(key: TunnelKey): Promise<void>;
-  /** Phase two: both ends have it. Resolves when packets can go through the tunnel under this key. */
-  commitKey(node: string, epoch: number): Promise<void>;
+  /** Phase one: keep it beside the one in use, take handshakes with it. `over`: its session has ended, nobody waits any more. */
+  prepareKey(key: TunnelKey, over: AbortSignal): Promise<void>;
+  /** Phase two: both ends have it. Resolves when packets can go through the tunnel under this key. `over`: as above. */
+  commitKey(node: string, epoch: number, over: AbortSignal): Promise<void>;
   /** A peer has proven an identity of its own to us. */
   proven(proof: Proof): Promise<void>;
   /** A peer has, or is about to have, accepted an identity of ours: written before our last message about it leaves. */

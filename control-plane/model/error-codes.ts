@@ -118,6 +118,191 @@ export const ERRORS = {
   AUTH_HOLD_TIMEOUT: {
     text: 'A packet waited for a proof longer than it may.',
     hint: 'The next one asks again. `sidestep auth list` shows what the session with the node does.',
+  // Certificates (SVIDs)
+  SVID_MALFORMED: {
+    text: 'What should be a certificate or a chain of certificates is none.',
+    hint: 'X.509 version 3, PEM or DER, the leaf first, at most 8 certificates.',
+  },
+  SVID_EXPIRED: {
+    text: 'A certificate has expired.',
+    hint: 'Its source should have renewed it: see what `sidestep auth list` says about it, and compare the clocks.',
+  },
+  SVID_NOT_YET_VALID: {
+    text: 'A certificate is not valid yet.',
+    hint: 'Compare the clock of the machine that issued it with the one of the machine that refuses it.',
+  },
+  SVID_OTHER_TRUST_DOMAIN: {
+    text: 'A certificate is of another trust domain.',
+    hint: 'All nodes of one mesh have one trust domain; see the option of that name.',
+  },
+  SVID_AUTHORITY_UNKNOWN: {
+    text: 'No authority of the trust bundle has issued the certificate.',
+    hint: 'Compare the trust bundles of both nodes; after a rotation, one of them may still have the old one.',
+  },
+  SVID_SIGNATURE_INVALID: {
+    text: 'A certificate names an issuer who has not signed it.',
+    hint: 'Two authorities of one name, one of them not ours, or a forgery.',
+  },
+  SVID_ID_INVALID: {
+    text: 'The certificate does not name exactly one SPIFFE ID.',
+    hint: 'An SVID has one URI among its alternative names: spiffe://<trust domain>/<path>.',
+  },
+  SVID_CA_AS_LEAF: {
+    text: 'A certificate that may sign others stands where a leaf belongs.',
+    hint: 'An SVID that authenticates is no CA and has neither keyCertSign nor cRLSign among its key usages.',
+  },
+  SVID_CHAIN_INVALID: {
+    text: 'A certificate in the chain may not issue the one before it.',
+    hint: 'Each certificate behind the leaf is a CA that may sign, of the same trust domain, without constraints on names.',
+  },
+  // Sessions between nodes
+  AUTH_SVID_MISSING: {
+    text: 'There is no certificate for the identity now.',
+    hint: 'The message says why; it is used as soon as it is there.',
+  },
+  AUTH_SVID_UNUSABLE: {
+    text: 'A certificate is there and cannot be used for a proof.',
+    hint: 'Keys on P-256, P-384 or P-521, Ed25519 and RSA are; a chain may have 32 KiB.',
+  },
+  AUTH_NODE_UNKNOWN: {
+    text: 'The node is not one that the resource source has.',
+    hint: 'Both nodes must have published themselves (SidestepNode); a new one is known within one sync.',
+  },
+  AUTH_NODE_GONE: {
+    text: 'The node has left: the resource source does not have it any more.',
+    hint: 'What it had proven is withdrawn. If it is still there, look at what its agent publishes.',
+  },
+  AUTH_UNREACHABLE: {
+    text: "The node's agent cannot be reached.",
+    hint: 'Does it run, and may this node connect to TCP port 4250 at one of its addresses?',
+  },
+  AUTH_HANDSHAKE_TIMEOUT: {
+    text: 'The other end did not finish the handshake in time.',
+    hint: 'A machine without time to spare, or not an agent.',
+  },
+  AUTH_TLS_FAILED: {
+    text: 'The TLS handshake failed.',
+    hint: "The library's words are in the message. Is it a Sidestep agent that listens there?",
+  },
+  AUTH_TLS_VERSION: {
+    text: 'The other end does not speak TLS 1.3.',
+    hint: 'Nothing older is spoken. Something between the nodes, or not an agent.',
+  },
+  AUTH_TLS_RESUMED: {
+    text: 'The other end resumed an earlier TLS session.',
+    hint: 'Every session is proven anew; agents never resume.',
+  },
+  AUTH_TLS_APPLICATION: {
+    text: 'The other end speaks another protocol inside of TLS.',
+    hint: 'The port is that of another service with a certificate of this trust domain.',
+  },
+  AUTH_CERTIFICATE_MISSING: { text: 'The other end showed no certificate.', hint: 'Agents always show one.' },
+  AUTH_NOT_A_NODE: {
+    text: 'The certificate is not that of a node.',
+    hint: 'Nodes are spiffe://<trust domain>/node/<name>, or what the configuration maps to a node.',
+  },
+  AUTH_WRONG_NODE: {
+    text: 'The other end is another node than it should be.',
+    hint: 'Its address was reused, or somebody stands in between. Nothing was told to it.',
+  },
+  AUTH_NODE_CERTIFICATE_EXPIRED: {
+    text: 'The certificate that the session was opened with has expired.',
+    hint: 'A new session is opened at once; what was proven stays until it expires itself.',
+  },
+  AUTH_VERSION_MISMATCH: {
+    text: 'The two agents have no version of the protocol in common.',
+    hint: 'Upgrade the older one.',
+  },
+  AUTH_FRAME_INVALID: {
+    text: 'What the other end sent is not a message of the protocol.',
+    hint: 'Are both agents of the same version? The session is opened anew.',
+  },
+  AUTH_PROTOCOL: {
+    text: 'A message came at a time when it has no place.',
+    hint: 'Are both agents of the same version? The session is opened anew.',
+  },
+  AUTH_SESSION_REPLACED: {
+    text: 'Another session with the same node has taken over.',
+    hint: 'Nothing has to be done.',
+  },
+  AUTH_SESSION_LOST: {
+    text: 'The connection ended.',
+    hint: 'It is opened anew by itself; what was proven stays until it expires.',
+  },
+  AUTH_PEER_SILENT: {
+    text: 'The node said nothing for 15 s.',
+    hint: 'The session is opened anew by itself; what was proven stays until it expires.',
+  },
+  AUTH_PEER_SLOW: {
+    text: 'The node does not read what is sent to it.',
+    hint: 'The session is opened anew by itself. A machine without time to spare?',
+  },
+  AUTH_AGENT_STOPS: { text: "The node's agent stops.", hint: 'What was proven stays until it expires.' },
+  AUTH_LIMIT: {
+    text: 'There is more of something than is allowed.',
+    hint: 'The message says of what; the limit protects this agent.',
+  },
+  AUTH_KEY_FAILED: {
+    text: "The tunnel's new key could not be put in place.",
+    hint: 'The cause is in the message. The old key stays in force, and it is tried again by itself.',
+  },
+  AUTH_KEY_TIMEOUT: {
+    text: "The tunnel's new key was not in place at both ends in time.",
+    hint: 'May the nodes reach each other at the UDP port of the tunnel? The old key stays in force.',
+  },
+  AUTH_TUNNEL_CHANGED: {
+    text: "This node's tunnel has another public key now.",
+    hint: 'A new session, which carries it, is opened at once.',
+  },
+  AUTH_ENTRY_FAILED: {
+    text: 'What was proven could not be written down.',
+    hint: 'The cause is in the message. The session is opened anew.',
+  },
+  // Proofs of identities
+  AUTH_PROOF_MALFORMED: {
+    text: 'A proof has certificates that cannot be read.',
+    hint: 'Are both agents of the same version?',
+  },
+  AUTH_PROOF_FORGED: {
+    text: "A proof is not signed with the key of the identity's certificate.",
+    hint: 'Whoever sent it has the certificate and not its key.',
+  },
+  AUTH_PROOF_REPLAYED: {
+    text: 'A proof was made for another session.',
+    hint: 'Whoever sent it has recorded it; every session wants proofs of its own.',
+  },
+  AUTH_PROOF_EXPIRED: {
+    text: 'A proof has expired.',
+    hint: 'Is the certificate renewed in time, and do the clocks of both nodes agree?',
+  },
+  AUTH_PROOF_MISNAMED: {
+    text: 'A proof names another identity than its certificate.',
+    hint: 'Are both agents of the same version?',
+  },
+  AUTH_NOT_A_WORKLOAD: {
+    text: 'The identity is not that of a workload of this trust domain.',
+    hint: 'Workloads are spiffe://<trust domain>/ns/<namespace>/sa/<service account>.',
+  },
+  AUTH_IDENTITY_ELSEWHERE: {
+    text: 'The node runs no pod of the identity that it has proven.',
+    hint: 'As far as the resource source knows; a pod that was just bound is known within one sync.',
+  },
+  AUTH_IDENTITY_WITHDRAWN: {
+    text: 'The node does not prove the identity any more.',
+    hint: 'Its pods have ended, or its certificate was taken away.',
+  },
+  // What a held packet may hear
+  AUTH_NO_SESSION: {
+    text: 'There is no session with the node.',
+    hint: 'The message says why; it is tried again by itself.',
+  },
+  AUTH_REFUSED_BY_PEER: {
+    text: 'The other node has refused.',
+    hint: 'Its reason is in the message; its own `sidestep auth list` says more.',
+  },
+  AUTH_DEMAND_TIMEOUT: {
+    text: 'The proof did not come in time.',
+    hint: 'Both nodes have a session, and the other does not answer; see its log.',
   },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
