@@ -106,6 +106,117 @@ export const ERRORS = {
     text: 'Envoy ended, does not answer, or could not be started.',
     hint: 'It is tried again by itself; the end of its log is in `sidestep envoy status`.',
   },
+  // Certificates (SVIDs)
+  SVID_MALFORMED: {
+    text: 'What should be a certificate or a chain of certificates is none.',
+    hint: 'X.509 version 3, PEM or DER, the leaf first, at most 8 certificates.',
+  },
+  SVID_EXPIRED: {
+    text: 'A certificate has expired.',
+    hint: 'Its source should have renewed it: see what `sidestep auth list` says about it, and compare the clocks.',
+  },
+  SVID_NOT_YET_VALID: {
+    text: 'A certificate is not valid yet.',
+    hint: 'Compare the clock of the machine that issued it with the one of the machine that refuses it.',
+  },
+  SVID_OTHER_TRUST_DOMAIN: {
+    text: 'A certificate is of another trust domain.',
+    hint: 'All nodes of one mesh have one trust domain; see the option of that name.',
+  },
+  SVID_AUTHORITY_UNKNOWN: {
+    text: 'No authority of the trust bundle has issued the certificate.',
+    hint: 'Compare the trust bundles of both nodes; after a rotation, one of them may still have the old one.',
+  },
+  SVID_SIGNATURE_INVALID: {
+    text: 'A certificate names an issuer who has not signed it.',
+    hint: 'Two authorities of one name, one of them not ours, or a forgery.',
+  },
+  SVID_ID_INVALID: {
+    text: 'The certificate does not name exactly one SPIFFE ID.',
+    hint: 'An SVID has one URI among its alternative names: spiffe://<trust domain>/<path>.',
+  },
+  SVID_ID_UNEXPECTED: {
+    text: 'The certificate is of another identity than the one that it was asked for.',
+    hint: 'Workloads are spiffe://<trust domain>/ns/<namespace>/sa/<service account>, nodes spiffe://<trust domain>/node/<name>.',
+  },
+  SVID_CA_AS_LEAF: {
+    text: 'A certificate that may sign others stands where a leaf belongs.',
+    hint: 'An SVID that authenticates is no CA and has neither keyCertSign nor cRLSign among its key usages.',
+  },
+  SVID_USAGE_INVALID: {
+    text: 'The certificate is not made for authentication.',
+    hint: 'An SVID has key usage digitalSignature; if it has extended key usages, serverAuth and clientAuth are among them.',
+  },
+  SVID_CHAIN_INVALID: {
+    text: 'A certificate in the chain may not issue the one before it.',
+    hint: 'Each certificate behind the leaf is a CA that may sign, of the same trust domain, without constraints on names.',
+  },
+  SVID_KEY_WEAK: {
+    text: 'A key or a signature in the chain is too weak, or of a kind that is not taken.',
+    hint: 'Taken: ECDSA on P-256, P-384, P-521; Ed25519; RSA of 2048 bits or more; each with SHA-256 or better.',
+  },
+  SVID_KEY_MISMATCH: {
+    text: 'The private key does not belong to the certificate.',
+    hint: 'Replace both; one of them alone is of no use.',
+  },
+  SVID_KEY_EXPOSED: {
+    text: 'A file with a private key can be read by others.',
+    hint: 'Take the permissions away (chmod 600); for a Kubernetes secret set defaultMode: 0400. Keys that were exposed are best replaced.',
+  },
+  // The embedded CA
+  CA_UNREACHABLE: {
+    text: 'The certificate authority does not answer.',
+    hint: 'Is the agent that was started with --ca running, and its port open? What was issued stays valid meanwhile.',
+  },
+  CA_IMPOSTOR: {
+    text: 'What answers at the address of the certificate authority is not it.',
+    hint: 'Another process has the port, or somebody stands in between. Nothing was sent to it.',
+  },
+  CA_PROTOCOL: {
+    text: 'The other side does not speak the protocol of the certificate authority.',
+    hint: 'Is the port the right one, and are both agents of the same version?',
+  },
+  CA_BUSY: {
+    text: 'The certificate authority has more requests than it takes from one address.',
+    hint: 'It is tried again by itself.',
+  },
+  CA_FAILED: {
+    text: 'The certificate authority could not decide, by a fault of its own.',
+    hint: 'The log of the agent that was started with --ca says why.',
+  },
+  CA_REQUEST_INVALID: {
+    text: 'The signing request is not one that the certificate authority reads.',
+    hint: 'PKCS #10 in DER, with a key on P-256.',
+  },
+  CA_REQUEST_FORGED: {
+    text: 'The signing request is not signed with the key that it asks a certificate for.',
+    hint: 'Whoever sent it does not have the key.',
+  },
+  CA_TOKEN_MISSING: {
+    text: 'The node has no valid certificate, and no join token to get one.',
+    hint: 'Create a token for this node where the certificate authority runs, and give it to the agent.',
+  },
+  CA_TOKEN_REFUSED: {
+    text: 'The join token is not the one that the certificate authority has for this node.',
+    hint: 'Was it made for this node name, and is it the last one made? A token that expired long ago is forgotten, too.',
+  },
+  CA_TOKEN_EXPIRED: { text: 'The join token has expired.', hint: 'Create a new one.' },
+  CA_TOKEN_USED: {
+    text: 'The join token has been used before.',
+    hint: 'A token is good for one join. If it was not this node that used it, somebody else has: give the node another name.',
+  },
+  CA_NODE_REFUSED: {
+    text: 'The caller has not proven to be a node of this mesh.',
+    hint: "Renewals and workloads' certificates are given to nodes that show their own valid certificate and that the source still has.",
+  },
+  CA_WORKLOAD_ELSEWHERE: {
+    text: 'The node has asked for the certificate of a workload that does not run on it.',
+    hint: 'As far as the source of the certificate authority knows. A pod that was just bound is asked for again by itself.',
+  },
+  CA_STATE_UNUSABLE: {
+    text: 'The folder with the key of the certificate authority cannot be used.',
+    hint: 'Nothing was changed in it. Restore it from a backup, or move it away to start a new authority: every node must join again then.',
+  },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
   NOT_FOUND: { text: 'There is no such object.', hint: 'List what there is first.' },
