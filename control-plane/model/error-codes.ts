@@ -118,6 +118,7 @@ export const ERRORS = {
   AUTH_HOLD_TIMEOUT: {
     text: 'A packet waited for a proof longer than it may.',
     hint: 'The next one asks again. `sidestep auth list` shows what the session with the node does.',
+  },
   // Certificates (SVIDs)
   SVID_MALFORMED: {
     text: 'What should be a certificate or a chain of certificates is none.',
@@ -303,6 +304,109 @@ export const ERRORS = {
   AUTH_DEMAND_TIMEOUT: {
     text: 'The proof did not come in time.',
     hint: 'Both nodes have a session, and the other does not answer; see its log.',
+  },
+  SVID_ID_UNEXPECTED: {
+    text: 'The certificate is of another identity than the one that it was asked for.',
+    hint: 'Workloads are spiffe://<trust domain>/ns/<namespace>/sa/<service account>, nodes spiffe://<trust domain>/node/<name>.',
+  },
+  SVID_USAGE_INVALID: {
+    text: 'The certificate is not made for authentication.',
+    hint: 'An SVID has key usage digitalSignature; if it has extended key usages, serverAuth and clientAuth are among them.',
+  },
+  SVID_KEY_WEAK: {
+    text: 'A key or a signature in the chain is too weak, or of a kind that is not taken.',
+    hint: 'Taken: ECDSA on P-256, P-384, P-521; Ed25519; RSA of 2048 bits or more; each with SHA-256 or better.',
+  },
+  SVID_KEY_MISMATCH: {
+    text: 'The private key does not belong to the certificate.',
+    hint: 'Replace both; one of them alone is of no use.',
+  },
+  SVID_KEY_EXPOSED: {
+    text: 'A file with a private key can be read by others.',
+    hint: 'Take the permissions away (chmod 600); for a Kubernetes secret set defaultMode: 0400. Keys that were exposed are best replaced.',
+  },
+  // The embedded CA
+  CA_UNREACHABLE: {
+    text: 'The certificate authority does not answer.',
+    hint: 'Is the agent that was started with --ca running, and its port open? What was issued stays valid meanwhile.',
+  },
+  CA_IMPOSTOR: {
+    text: 'What answers at the address of the certificate authority is not it.',
+    hint: 'Another process has the port, or somebody stands in between. Nothing was sent to it.',
+  },
+  CA_PROTOCOL: {
+    text: 'The other side does not speak the protocol of the certificate authority.',
+    hint: 'Is the port the right one, and are both agents of the same version?',
+  },
+  CA_BUSY: {
+    text: 'The certificate authority has more requests than it takes from one address.',
+    hint: 'It is tried again by itself.',
+  },
+  CA_FAILED: {
+    text: 'The certificate authority could not decide, by a fault of its own.',
+    hint: 'The log of the agent that was started with --ca says why.',
+  },
+  CA_REQUEST_INVALID: {
+    text: 'The signing request is not one that the certificate authority reads.',
+    hint: 'PKCS #10 in DER, with a key on P-256.',
+  },
+  CA_REQUEST_FORGED: {
+    text: 'The signing request is not signed with the key that it asks a certificate for.',
+    hint: 'Whoever sent it does not have the key.',
+  },
+  CA_TOKEN_MISSING: {
+    text: 'The node has no valid certificate, and no join token to get one.',
+    hint: 'Create a token for this node where the certificate authority runs, and give it to the agent.',
+  },
+  CA_TOKEN_REFUSED: {
+    text: 'The join token is not the one that the certificate authority has for this node.',
+    hint: 'Was it made for this node name, and is it the last one made? A token that expired long ago is forgotten, too.',
+  },
+  CA_TOKEN_EXPIRED: { text: 'The join token has expired.', hint: 'Create a new one.' },
+  CA_TOKEN_USED: {
+    text: 'The join token has been used before.',
+    hint: 'A token is good for one join. If it was not this node that used it, somebody else has: give the node another name.',
+  },
+  CA_NODE_REFUSED: {
+    text: 'The caller has not proven to be a node of this mesh.',
+    hint: "Renewals and workloads' certificates are given to nodes that show their own valid certificate and that the source still has.",
+  },
+  CA_WORKLOAD_ELSEWHERE: {
+    text: 'The node has asked for the certificate of a workload that does not run on it.',
+    hint: 'As far as the source of the certificate authority knows. A pod that was just bound is asked for again by itself.',
+  },
+  CA_STATE_UNUSABLE: {
+    text: 'The folder with the key of the certificate authority cannot be used.',
+    hint: 'Nothing was changed in it. Restore it from a backup, or move it away to start a new authority: every node must join again then.',
+  },
+  // Tunnel between nodes
+  TUNNEL_UNAVAILABLE: {
+    text: 'Neither the kernel nor a program can do WireGuard here.',
+    hint: 'Boot a kernel with CONFIG_WIREGUARD, or install Go and run `make deps`, which builds wireguard-go; packets that must be encrypted are refused meanwhile.',
+  },
+  TUNNEL_FAILED: {
+    text: 'The tunnel is lost, gives no answer, or could not be made.',
+    hint: 'It is made anew by itself, and packets that must be encrypted are refused meanwhile; the end of its log is in `sidestep tunnel list`.',
+  },
+  TUNNEL_PORT_BUSY: {
+    text: "The tunnel's UDP port is taken.",
+    hint: 'End what has it (`ss -Hlun`), or pick another port on every node.',
+  },
+  TUNNEL_REFUSED: {
+    text: 'WireGuard does not take its configuration.',
+    hint: 'Its errno is in the message; what it took before stays in force.',
+  },
+  TUNNEL_KEY_UNSAFE: {
+    text: "This node's tunnel key is not one that only it can know.",
+    hint: 'If nobody else can have read it, mend owner and mode (0600); else remove the file, and a new key is made.',
+  },
+  TUNNEL_PREFIX_CONFLICT: {
+    text: 'Two nodes claim one inner address.',
+    hint: 'The node that had it keeps it; otherwise nobody gets it until only one claims it.',
+  },
+  TUNNEL_ROUTING_CONFLICT: {
+    text: "Something else uses the tunnel's routing table or mark.",
+    hint: 'Move the route or rule named elsewhere: encrypted packets use the mark 0x500/0xf00 and table 2005.',
   },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
