@@ -106,6 +106,35 @@ export const ERRORS = {
     text: 'Envoy ended, does not answer, or could not be started.',
     hint: 'It is tried again by itself; the end of its log is in `sidestep envoy status`.',
   },
+  // Tunnel between nodes
+  TUNNEL_UNAVAILABLE: {
+    text: 'Neither the kernel nor a program can do WireGuard here.',
+    hint: 'Boot a kernel with CONFIG_WIREGUARD, or install Go and run `make deps`, which builds wireguard-go; packets that must be encrypted are refused meanwhile.',
+  },
+  TUNNEL_FAILED: {
+    text: 'The tunnel is lost, gives no answer, or could not be made.',
+    hint: 'It is made anew by itself, and packets that must be encrypted are refused meanwhile; the end of its log is in `sidestep tunnel list`.',
+  },
+  TUNNEL_PORT_BUSY: {
+    text: "The tunnel's UDP port is taken.",
+    hint: 'End what has it (`ss -Hlun`), or pick another port on every node.',
+  },
+  TUNNEL_REFUSED: {
+    text: 'WireGuard does not take its configuration.',
+    hint: 'Its errno is in the message; what it took before stays in force.',
+  },
+  TUNNEL_KEY_UNSAFE: {
+    text: "This node's tunnel key is not one that only it can know.",
+    hint: 'If nobody else can have read it, mend owner and mode (0600); else remove the file, and a new key is made.',
+  },
+  TUNNEL_PREFIX_CONFLICT: {
+    text: 'Two nodes claim one inner address.',
+    hint: 'The node that had it keeps it; otherwise nobody gets it until only one claims it.',
+  },
+  TUNNEL_ROUTING_CONFLICT: {
+    text: "Something else uses the tunnel's routing table or mark.",
+    hint: 'Move the route or rule named elsewhere: encrypted packets use the mark 0x500/0xf00 and table 2005.',
+  },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
   NOT_FOUND: { text: 'There is no such object.', hint: 'List what there is first.' },
