@@ -19,6 +19,16 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      // Tunnels and held frames between network namespaces, which needs root.
+      {
+        test: {
+          name: 'tunnel',
+          include: ['test/tunnel/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
       { test: { name: 'bpf', include: ['test/bpf/**/*.test.ts'], fileParallelism: false } },
       {
         test: {

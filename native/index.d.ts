@@ -84,6 +84,7 @@ export interface Features {
   skLookup: boolean;
   cgroupSockopt: boolean;
   socketDestroy: boolean;
+  wireguard: boolean;
 }
 export interface PolicyRule {
   fwmark: number;
@@ -93,8 +94,60 @@ export interface PolicyRule {
 }
 export interface TableRoute {
   local: boolean;
+  unreachable: boolean;
   prefixLength: number;
   ifindex: number;
+  metric: number;
+}
+export interface Way {
+  ifindex: number;
+  mtu?: number;
+}
+export interface FwMark {
+  mark: number;
+  mask: number;
+}
+export interface Untracked {
+  marks: FwMark[];
+  interfaces: string[];
+}
+export interface WireGuardPrefix {
+  address: Buffer;
+  bits: number;
+}
+export interface WireGuardPeerChange {
+  publicKey: Uint8Array;
+  presharedKey: Uint8Array;
+  address: string;
+  port: number;
+  keepalive: number;
+  allowed: { address: Uint8Array; bits: number }[];
+  lost: { address: Uint8Array; bits: number }[];
+}
+export interface WireGuardPeerState {
+  publicKey: Buffer;
+  presharedKey: Buffer;
+  endpoint?: string;
+  keepalive: number;
+  allowed: WireGuardPrefix[];
+  lastHandshake: number;
+  received: number;
+  sent: number;
+}
+export interface WireGuardState {
+  publicKey?: Buffer;
+  port: number;
+  fwmark: number;
+  peers: WireGuardPeerState[];
+}
+export declare class Tap {
+  static open(name: string, callback: (frames: Buffer[]) => void): Tap;
+  get ifindex(): number;
+  get headerLength(): number;
+  dropped(): number;
+  credit(): void;
+  write(frame: Uint8Array): void;
+  close(): void;
 }
 export interface SpawnOptions {
   uid: number;
@@ -127,7 +180,20 @@ export declare function rules(family: number): PolicyRule[];
 export declare function ensureLocalRoute(family: number, table: number): boolean;
 export declare function removeLocalRoute(family: number, table: number): boolean;
 export declare function routes(family: number, table: number): TableRoute[];
-export declare function ensureNotrackTable(name: string, mark: number, mask: number): boolean;
+export declare function ensureDeviceRoute(family: number, table: number, ifindex: number): boolean;
+export declare function removeDeviceRoute(family: number, table: number, ifindex: number): boolean;
+export declare function ensureUnreachableRoute(family: number, table: number): boolean;
+export declare function removeUnreachableRoute(family: number, table: number): boolean;
+export declare function wayTo(address: string, mark: number): Way | null;
+export declare function createWireguard(name: string): boolean;
+export declare function setLinkUp(ifindex: number, mtu: number): void;
+export declare function ensureLinkAddress(ifindex: number, address: string): boolean;
+export declare function deleteLink(ifindex: number): boolean;
+export declare function setWireguard(name: string, settings: { privateKey: Uint8Array; port: number; fwmark: number }): void;
+export declare function setWireguardPeer(name: string, peer: WireGuardPeerChange): void;
+export declare function removeWireguardPeer(name: string, publicKey: Uint8Array): void;
+export declare function wireguard(name: string): WireGuardState;
+export declare function ensureNotrackTable(name: string, untracked: Untracked): boolean;
 export declare function removeNotrackTable(name: string): boolean;
 export declare function destroySockets(address: Uint8Array): number;
 export declare function spawn(program: string, args: string[], options: SpawnOptions): number;

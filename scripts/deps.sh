@@ -72,4 +72,5 @@ fi
 make --no-print-directory -s -C bpf
 native/build.sh
 scripts/envoy.sh
+scripts/wireguard.sh
 make --no-print-directory -s dist/sidestep.mjs

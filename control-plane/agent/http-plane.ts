@@ -11,8 +11,6 @@ import { pinsOf } from '../datapath/pins.ts';
 import { Steering } from '../datapath/steering.ts';
 import { accessLogService } from '../envoy/access-log.ts';
 import { AdminClient } from '../envoy/admin.ts';
-import { createCgroup, type EnvoyCgroup, envoyCgroup } from '../envoy/cgroup.ts';
-import { systemClock } from '../envoy/clock.ts';
 import { MODULE_IN_ENVOY, ProcessLauncher } from '../envoy/launcher.ts';
 import { EnvoyManager } from '../envoy/manager.ts';
 import { envoyPaths } from '../envoy/paths.ts';
@@ -23,6 +21,8 @@ import { XDS_TABLE, type XdsMessages } from '../generated/xds.ts';
 import { SidestepError } from '../model/error.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { Ruleset } from '../model/snapshot.ts';
+import { createCgroup, type ProcessCgroup, processCgroup } from '../process/cgroup.ts';
+import { systemClock } from '../process/clock.ts';
 import type { ServedRuleset } from '../traffic/rbac.ts';
 import { encodeTraffic, TRAFFIC_TYPES, translate } from '../traffic/resources.ts';
 import { Codec } from '../xds/codec.ts';
@@ -52,7 +52,7 @@ export interface HttpPlaneOptions {
 export interface HttpPlaneParts {
   readonly kernel: Kernel;
   readonly steering: Steering;
-  readonly cgroup: EnvoyCgroup;
+  readonly cgroup: ProcessCgroup;
   readonly accessLog: Service;
   readonly log: Logger;
 }
@@ -230,7 +230,7 @@ export interface HttpPlaneInputs {
 /** @throws KERNEL_FEATURE_MISSING without a cgroup2 file system */
 export async function openHttpPlane({ config, kernel, object, log, record }: HttpPlaneInputs): Promise<HttpPlane> {
   const { instance, runDir, stateDir, bpffs } = config;
-  const cgroup = envoyCgroup(instance);
+  const cgroup = processCgroup(instance, 'envoy');
   const pins = pinsOf(bpffs, instance);
   const plane = new HttpPlane(
     {

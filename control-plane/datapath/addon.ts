@@ -21,7 +21,8 @@ import type {
   NetworkInterface,
   RingOptions,
 } from './kernel.ts';
-import type { Family, PolicyRule, TableRoute } from './kernel-network.ts';
+import type { Tap, TapEvents, WireGuardPeerChange, WireGuardState } from './kernel-devices.ts';
+import type { Family, PolicyRule, TableRoute, Untracked, Way } from './kernel-network.ts';
 import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
@@ -174,12 +175,72 @@ class AddonKernel implements Kernel {
     return call('network', () => this.#addon.routes(family, table));
   }
 
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean {
-    return call('network', () => this.#addon.ensureNotrackTable(name, mark, mask));
+  ensureDeviceRoute(family: Family, table: number, ifindex: number): boolean {
+    return call('network', () => this.#addon.ensureDeviceRoute(family, table, ifindex));
+  }
+
+  removeDeviceRoute(family: Family, table: number, ifindex: number): boolean {
+    return call('network', () => this.#addon.removeDeviceRoute(family, table, ifindex));
+  }
+
+  ensureUnreachableRoute(family: Family, table: number): boolean {
+    return call('network', () => this.#addon.ensureUnreachableRoute(family, table));
+  }
+
+  removeUnreachableRoute(family: Family, table: number): boolean {
+    return call('network', () => this.#addon.removeUnreachableRoute(family, table));
+  }
+
+  wayTo(address: string, mark: number): Way | undefined {
+    const way = call('network', () => this.#addon.wayTo(address, mark));
+    return way ? { ifindex: way.ifindex, mtu: way.mtu } : undefined;
+  }
+
+  ensureNotrackTable(name: string, { marks, interfaces }: Untracked): boolean {
+    const untracked = { marks: [...marks], interfaces: [...interfaces] };
+    return call('network', () => this.#addon.ensureNotrackTable(name, untracked));
   }
 
   removeNotrackTable(name: string): boolean {
     return call('network', () => this.#addon.removeNotrackTable(name));
+  }
+
+  createWireGuard(name: string): boolean {
+    return call('network', () => this.#addon.createWireguard(name));
+  }
+
+  setWireGuard(name: string, settings: { privateKey: Uint8Array; port: number; fwmark: number }): void {
+    call('network', () => this.#addon.setWireguard(name, settings));
+  }
+
+  setWireGuardPeer(name: string, { allowed, lost, ...peer }: WireGuardPeerChange): void {
+    const change = { ...peer, allowed: [...allowed], lost: [...lost] };
+    call('network', () => this.#addon.setWireguardPeer(name, change));
+  }
+
+  removeWireGuardPeer(name: string, publicKey: Uint8Array): void {
+    call('network', () => this.#addon.removeWireguardPeer(name, publicKey));
+  }
+
+  wireGuard(name: string): WireGuardState {
+    const { publicKey, peers, ...rest } = call('network', () => this.#addon.wireguard(name));
+    return { ...rest, publicKey, peers: peers.map(({ endpoint, ...peer }) => ({ ...peer, endpoint })) };
+  }
+
+  setLinkUp(ifindex: number, mtu: number): void {
+    call('network', () => this.#addon.setLinkUp(ifindex, mtu));
+  }
+
+  ensureLinkAddress(ifindex: number, address: string): boolean {
+    return call('network', () => this.#addon.ensureLinkAddress(ifindex, address));
+  }
+
+  deleteLink(ifindex: number): boolean {
+    return call('network', () => this.#addon.deleteLink(ifindex));
+  }
+
+  openTap(name: string, events: TapEvents): Tap {
+    return new AddonTap(this.#addon, name, events);
   }
 
   destroySockets(address: Uint8Array): number {
@@ -235,6 +296,41 @@ class AddonKernel implements Kernel {
 
   unmountBpffs(path: string): void {
     call('other', () => this.#addon.unmount(path));
+  }
+}
+
+class AddonTap implements Tap {
+  readonly #raw: Native.Tap;
+
+  constructor(addon: Addon, name: string, events: TapEvents) {
+    this.#raw = call('network', () =>
+      addon.Tap.open(name, (frames) => {
+        // Not at once: other work gets its turn between two batches.
+        setImmediate(() => this.#raw.credit());
+        if (frames.length > 0) events.frames(frames);
+        else events.gone();
+      }),
+    );
+  }
+
+  get ifindex(): number {
+    return this.#raw.ifindex;
+  }
+
+  get headerLength(): number {
+    return this.#raw.headerLength;
+  }
+
+  get dropped(): number {
+    return call('network', () => this.#raw.dropped());
+  }
+
+  write(frame: Uint8Array): void {
+    call('network', () => this.#raw.write(frame));
+  }
+
+  close(): void {
+    this.#raw.close();
   }
 }
 

@@ -20,6 +20,7 @@ export class KernelCause extends Error {
 function nameOf(errno: number): string {
   if (errno === 0) return '';
   if (errno === 524) return 'ENOTSUPP'; // the kernel's own, unknown to libc
+  if (errno === 95) return 'EOPNOTSUPP'; // also ENOTSUP, which the kernel never says
   return getSystemErrorName(-errno);
 }
 

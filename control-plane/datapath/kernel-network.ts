@@ -13,9 +13,28 @@ export interface PolicyRule {
 export interface TableRoute {
   /** Delivered to this machine. */
   readonly local: boolean;
+  /** Refused, with an ICMP error to the sender. */
+  readonly unreachable: boolean;
   /** 0 for a default route. */
   readonly prefixLength: number;
   readonly ifindex: number;
+  /** The least is asked first. */
+  readonly metric: number;
+}
+
+/** How packets to an address leave. */
+export interface Way {
+  readonly ifindex: number;
+  /** Of the route, or learned of the path; undefined: the device's. */
+  readonly mtu: number | undefined;
+}
+
+/** Packets that connection tracking, and with it address translation, leaves alone. */
+export interface Untracked {
+  /** Coming in or sent from here. */
+  readonly marks: readonly { readonly mark: number; readonly mask: number }[];
+  /** Names of interfaces that they come in by; the interface need not be there. */
+  readonly interfaces: readonly string[];
 }
 
 /** Failures have the code KERNEL_FEATURE_MISSING where the kernel was built without what is asked for. */
@@ -30,12 +49,19 @@ export interface NetworkKernel {
   ensureLocalRoute(family: Family, table: number): boolean;
   /** @returns false when there was none */
   removeLocalRoute(family: Family, table: number): boolean;
+  /** `default dev IFINDEX metric 1 table N`, in place of another one of this metric. @returns false when it was there */
+  ensureDeviceRoute(family: Family, table: number, ifindex: number): boolean;
+  /** @returns false when there was none: it goes with its device, and when that goes down */
+  removeDeviceRoute(family: Family, table: number, ifindex: number): boolean;
+  /** `unreachable default metric 4294967295 table N`: behind every other route. @returns false when it was there */
+  ensureUnreachableRoute(family: Family, table: number): boolean;
+  /** @returns false when there was none */
+  removeUnreachableRoute(family: Family, table: number): boolean;
   routes(family: Family, table: number): readonly TableRoute[];
-  /**
-   * The nftables table `inet NAME`: packets with this mark, coming in or sent from here, are not tracked. What else stands
-   * in the table is taken out. @returns false when it was there as it should be
-   */
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean;
+  /** Where a packet of ours to this address (in text), under this mark, would go. undefined: nowhere */
+  wayTo(address: string, mark: number): Way | undefined;
+  /** The nftables table `inet NAME`. What else stands in it is taken out. @returns false when it was there as it should be */
+  ensureNotrackTable(name: string, untracked: Untracked): boolean;
   /** @returns false when there was none */
   removeNotrackTable(name: string): boolean;
   /**

@@ -3,6 +3,7 @@
  * All calls are synchronous and short; failures are SidestepErrors with a KERNEL_* or MAP_FULL code whose cause
  * carries `errno` (e.g. 'ENOENT').
  */
+import type { DeviceKernel } from './kernel-devices.ts';
 import type { NetworkKernel } from './kernel-network.ts';
 import type { ProcessKernel } from './kernel-process.ts';
 
@@ -148,13 +149,15 @@ export interface KernelFeatures {
   readonly cgroupSockopt: boolean;
   /** Ending connections of others (CONFIG_INET_DIAG_DESTROY). */
   readonly socketDestroy: boolean;
+  /** The kernel's own WireGuard (CONFIG_WIREGUARD, 5.6). */
+  readonly wireguard: boolean;
   readonly btf: boolean;
   readonly bpffs: boolean;
   readonly cgroup2: string | undefined;
   readonly capabilities: readonly string[];
 }
 
-export interface Kernel extends NetworkKernel, ProcessKernel {
+export interface Kernel extends NetworkKernel, DeviceKernel, ProcessKernel {
   loadObject(object: Uint8Array, options?: LoadOptions): KernelObject;
   openMap(path: string): KernelMap;
   openLink(path: string): KernelLink;

@@ -1,9 +1,9 @@
 /** Routing, nftables and processes of the kernel in memory: what was asked for stands in fields that a test reads. */
-import type { Family, NetworkKernel, PolicyRule, TableRoute } from './kernel-network.ts';
+import type { Family, NetworkKernel, PolicyRule, TableRoute, Untracked, Way } from './kernel-network.ts';
 import type { ProcessEnd, ProcessKernel, SpawnOptions } from './kernel-process.ts';
+import { type Journal, MemoryDevices } from './memory-devices.ts';
 
-/** One write, e.g. `endpoints set 0a000000`, `link 7 egress attach`. */
-export type Journal = string[];
+export type { Journal };
 
 export interface MemoryProcess {
   readonly program: string;
@@ -16,12 +16,23 @@ export interface MemoryProcess {
 
 const FIRST_PID = 1000;
 
-export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
-  readonly journal: Journal = [];
+const LOCAL: TableRoute = { local: true, unreachable: false, prefixLength: 0, ifindex: 1, metric: 0 };
+const UNREACHABLE: TableRoute = { local: false, unreachable: true, prefixLength: 0, ifindex: 0, metric: 0xffffffff };
+const deviceRoute = (ifindex: number): TableRoute => ({
+  local: false,
+  unreachable: false,
+  prefixLength: 0,
+  ifindex,
+  metric: 1,
+});
+
+export abstract class MemoryHost extends MemoryDevices implements NetworkKernel, ProcessKernel {
   readonly policyRules: Record<Family, PolicyRule[]> = { 4: [], 6: [] };
-  /** Tables with the local route. */
-  readonly localTables: Record<Family, Set<number>> = { 4: new Set(), 6: new Set() };
-  /** Mark and mask by the table's name. */
+  /** By the table's number. */
+  readonly tables: Record<Family, Map<number, readonly TableRoute[]>> = { 4: new Map(), 6: new Map() };
+  /** By the address: a test sets them. */
+  readonly ways = new Map<string, Way>();
+  /** By the table's name. */
   readonly notrack = new Map<string, string>();
   readonly processes = new Map<number, MemoryProcess>();
   /** Open connections by the local address in hexadecimal: a test sets them. */
@@ -49,24 +60,72 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
   }
 
   ensureLocalRoute(family: Family, table: number): boolean {
-    if (this.localTables[family].has(table)) return false;
-    this.localTables[family].add(table);
-    this.journal.push(`route ${family} add ${table}`);
-    return true;
+    return this.#ensureRoute(family, table, LOCAL);
   }
 
   removeLocalRoute(family: Family, table: number): boolean {
-    const there = this.localTables[family].delete(table);
-    if (there) this.journal.push(`route ${family} remove ${table}`);
-    return there;
+    return this.#removeRoute(family, table, LOCAL);
+  }
+
+  ensureDeviceRoute(family: Family, table: number, ifindex: number): boolean {
+    const wanted = deviceRoute(ifindex);
+    const others = this.routes(family, table).filter(({ metric }) => metric !== wanted.metric);
+    if (this.#has(family, table, wanted)) return false;
+    this.tables[family].set(table, others);
+    return this.#ensureRoute(family, table, wanted);
+  }
+
+  removeDeviceRoute(family: Family, table: number, ifindex: number): boolean {
+    return this.#removeRoute(family, table, deviceRoute(ifindex));
+  }
+
+  ensureUnreachableRoute(family: Family, table: number): boolean {
+    return this.#ensureRoute(family, table, UNREACHABLE);
+  }
+
+  removeUnreachableRoute(family: Family, table: number): boolean {
+    return this.#removeRoute(family, table, UNREACHABLE);
   }
 
   routes(family: Family, table: number): readonly TableRoute[] {
-    return this.localTables[family].has(table) ? [{ local: true, prefixLength: 0, ifindex: 1 }] : [];
+    return this.tables[family].get(table) ?? [];
   }
 
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean {
-    const wanted = `${mark}/${mask}`;
+  wayTo(address: string): Way | undefined {
+    return this.ways.get(address);
+  }
+
+  #has(family: Family, table: number, route: TableRoute): boolean {
+    return this.routes(family, table).some((each) => routeText(each) === routeText(route));
+  }
+
+  #ensureRoute(family: Family, table: number, route: TableRoute): boolean {
+    if (this.#has(family, table, route)) return false;
+    this.tables[family].set(table, [...this.routes(family, table), route]);
+    this.journal.push(`route ${family} add ${table} ${routeText(route)}`);
+    return true;
+  }
+
+  #removeRoute(family: Family, table: number, route: TableRoute): boolean {
+    if (!this.#has(family, table, route)) return false;
+    const others = this.routes(family, table).filter((each) => routeText(each) !== routeText(route));
+    this.tables[family].set(table, others);
+    this.journal.push(`route ${family} remove ${table} ${routeText(route)}`);
+    return true;
+  }
+
+  /** Routes go with their device. */
+  protected override deviceGone(ifindex: number): void {
+    for (const family of [4, 6] as const)
+      for (const [table, routes] of this.tables[family])
+        this.tables[family].set(
+          table,
+          routes.filter((each) => each.ifindex !== ifindex),
+        );
+  }
+
+  ensureNotrackTable(name: string, { marks, interfaces }: Untracked): boolean {
+    const wanted = [...marks.map(({ mark, mask }) => `${mark}/${mask}`), ...interfaces].join(' ');
     if (this.notrack.get(name) === wanted) return false;
     this.notrack.set(name, wanted);
     this.journal.push(`notrack ${name} ${wanted}`);
@@ -119,4 +178,8 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
 
 function textOf({ fwmark, mask, table, priority }: PolicyRule): string {
   return `${priority}: ${fwmark}/${mask} -> ${table}`;
+}
+
+function routeText({ local, unreachable, ifindex, metric }: TableRoute): string {
+  return local ? 'local' : unreachable ? 'unreachable' : `device ${ifindex} metric ${metric}`;
 }

@@ -183,8 +183,7 @@ class MemoryLink implements KernelLink {
 export class MemoryKernel extends MemoryHost implements Kernel {
   readonly links = new Set<MemoryLink>();
   readonly pinned = new Map<string, MemoryLink>();
-  /** Interfaces of the node; of a namespace by its path. */
-  own: NetworkInterface[] = [];
+  /** Interfaces of a namespace, by its path. */
   readonly inside = new Map<string, NetworkInterface[]>();
   readonly #filters = new Map<string, number>();
   readonly #targets = new Map<string, bigint>();
@@ -318,6 +317,7 @@ export class MemoryKernel extends MemoryHost implements Kernel {
       skLookup: true,
       cgroupSockopt: true,
       socketDestroy: true,
+      wireguard: this.wireguardThere,
       btf: true,
       bpffs: true,
       cgroup2: undefined,

@@ -81,7 +81,8 @@ export class Steering {
         mended.push(`IPv${family} route in table ${TABLE_TO_ENVOY}`);
       if (this.#kernel.ensureRule(family, RULE)) mended.push(`IPv${family} rule for table ${TABLE_TO_ENVOY}`);
     }
-    if (this.#kernel.ensureNotrackTable(tableName(instance), MARK_TO_ENVOY, MARK_MASK))
+    const untracked = { marks: [{ mark: MARK_TO_ENVOY, mask: MARK_MASK }], interfaces: [] };
+    if (this.#kernel.ensureNotrackTable(tableName(instance), untracked))
       mended.push(`nftables table inet ${tableName(instance)}`);
     return mended;
   }

@@ -14,6 +14,12 @@ export interface TunnelPeer {
   readonly endpoint: { readonly address: string; readonly port: number };
   /** Inner addresses that are this peer's: sources it may use, destinations that go to it. */
   readonly allowed: readonly TunnelPrefix[];
+  /**
+   * Seconds between signs of life; 0 or undefined: none. Set where it was not before, it makes a handshake begin at once, and
+   * with no other effect: only one of two peers should have it, as handshakes that both begin at one time spoil each other and
+   * are repeated after 5 s (WireGuard's REKEY_TIMEOUT).
+   */
+  readonly keepalive?: number;
 }
 
 export interface TunnelPeerState {

@@ -1,6 +1,6 @@
 /** Ends the Envoy of an instance for good, with what it has outside its process. For uninstall; the agent is gone by then. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { envoyCgroup, removeCgroup } from './cgroup.ts';
+import { processCgroup, removeCgroup } from '../process/cgroup.ts';
 import { envoyPaths } from './paths.ts';
 import { lookAt } from './process.ts';
 import { RecordFile } from './record.ts';
@@ -20,7 +20,7 @@ export async function endEnvoy(runDir: string, instance: string): Promise<number
   }
   record.remove();
   try {
-    removeCgroup(envoyCgroup(instance));
+    removeCgroup(processCgroup(instance, 'envoy'));
   } catch {
     // No cgroup2 here: then there is none of ours either.
   }

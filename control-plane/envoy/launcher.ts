@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SidestepError } from '../model/error.ts';
-import { createCgroup, type EnvoyCgroup, joinSystemd } from './cgroup.ts';
-import { cutWhenLarge, lastLines, newLog } from './log-file.ts';
+import { createCgroup, joinSystemd, type ProcessCgroup } from '../process/cgroup.ts';
+import { cutWhenLarge, lastLines, newLog } from '../process/log-file.ts';
 import type { EnvoyPaths } from './paths.ts';
 import type { EnvoyCommand, EnvoyLauncher, EnvoyProcess, ProcessLook } from './ports.ts';
 import { lookAt, processOf } from './process.ts';
@@ -39,7 +39,7 @@ export interface LauncherOptions {
   /** Takes the end of a child of ours, which stays in the process table until then. */
   readonly reap?: (process: EnvoyProcess) => ProcessEnd | undefined;
   readonly paths: EnvoyPaths;
-  readonly cgroup: EnvoyCgroup | undefined;
+  readonly cgroup: ProcessCgroup | undefined;
   /** The identity module: handed over open, because Envoy's user may not be able to walk to it. */
   readonly module?: string;
   readonly uid?: number;

@@ -1,4 +1,4 @@
-/** The edges of the manager: what starts and watches a process, what asks Envoy, what keeps a note of it, and time. */
+/** The edges of the manager: what starts and watches a process, what asks Envoy, and what keeps a note of it. */
 
 /** A pid alone may by now be anybody's; with the time it was started it is one process. */
 export interface EnvoyProcess {
@@ -46,13 +46,6 @@ export interface EnvoyAdmin {
   quit(): Promise<void>;
   /** Connections of clients; undefined when it does not say. */
   connections(): Promise<number | undefined>;
-}
-
-export interface Clock {
-  /** Milliseconds since the epoch. */
-  now(): number;
-  /** @returns takes it back */
-  after(ms: number, action: () => void): () => void;
 }
 
 /** What a running Envoy was started from. Equal: it is as we would start it now. */

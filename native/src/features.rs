@@ -17,6 +17,7 @@ pub struct Features {
     pub sk_lookup: bool,
     pub cgroup_sockopt: bool,
     pub socket_destroy: bool,
+    pub wireguard: bool,
 }
 
 const LOOPBACK: u32 = 1;
@@ -48,5 +49,6 @@ pub fn features() -> Features {
         sk_lookup: program_type(sys::BPF_PROG_TYPE_SK_LOOKUP),
         cgroup_sockopt: program_type(sys::BPF_PROG_TYPE_CGROUP_SOCKOPT),
         socket_destroy: can_destroy(),
+        wireguard: crate::wireguard::family().is_ok(),
     }
 }

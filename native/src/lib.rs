@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What Node needs of the kernel and cannot reach itself: BPF objects, maps, links, the ring buffer, interfaces,
-//! routes, sockets, processes.
+//! routes, sockets, devices, processes.
 //! One class owns one file descriptor. No function panics (a panic in an addon ends the process) and none executes a program
 //! but `spawn`, which starts Envoy.
 //! Errors travel as JSON in the message: {"errno": number, "message": string, "log": string}; addon.ts gives them codes.
@@ -12,6 +12,7 @@
     clippy::undocumented_unsafe_blocks
 )]
 
+mod devices;
 mod errors;
 mod features;
 mod link;
@@ -26,5 +27,7 @@ mod sockets;
 mod spawn;
 mod system;
 mod talk;
+mod tap;
 mod tc;
 mod wake;
+mod wireguard;

@@ -1,5 +1,5 @@
-//! One nftables table of ours: packets under the steering mark are not tracked. It stands before connection tracking
-//! (raw, -300) for what comes in and for what this machine sends. linux/netfilter/nf_tables.h.
+//! nftables tables of ours: packets under certain marks, or from certain interfaces, are not tracked and so not translated.
+//! They stand before connection tracking (raw, -300) for what comes in and for what this machine sends. linux/netfilter/nf_tables.h.
 use netlink_packet_core::{NetlinkMessage, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, HookNumber, InetHookNumber,
@@ -11,14 +11,31 @@ use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessa
 use napi::Result;
 use napi_derive::napi;
 
-use crate::errors::failed;
+use crate::errors::{failed, failure};
 use crate::talk::{change, exchange, listing, request, Io};
 
 const RAW: i32 = -300;
 const ACCEPT: u32 = 1;
 /// Of the expression "bitwise": and with a mask, then xor.
 const BOOLEAN: u32 = 0;
-const CHAINS: [(&str, InetHookNumber); 2] = [("prerouting", InetHookNumber::PreRouting), ("output", InetHookNumber::LocalOut)];
+const PREROUTING: &str = "prerouting";
+const OUTPUT: &str = "output";
+/// Names are compared whole, zeroes included (IFNAMSIZ).
+const NAME_SIZE: usize = 16;
+
+#[napi(object)]
+pub struct FwMark {
+    pub mark: u32,
+    pub mask: u32,
+}
+
+/// What is not tracked.
+#[napi(object)]
+pub struct Untracked {
+    pub marks: Vec<FwMark>,
+    /// Names of interfaces that packets come in by.
+    pub interfaces: Vec<String>,
+}
 
 type Expression = ListAttribute<ExpressionAttribute>;
 
@@ -66,8 +83,23 @@ fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
     }
 }
 
+fn notrack() -> Expression {
+    ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())])
+}
+
+/// `iifname "name" notrack`
+fn from_interface(name: &str) -> Vec<Expression> {
+    let mut padded = name.as_bytes().to_vec();
+    padded.resize(NAME_SIZE, 0);
+    vec![
+        Expressions::Meta(vec![Meta::Key(MetaKey::Iifname), Meta::DestinationRegister(Register::Reg1)]).into(),
+        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(DataAttribute::Value(padded))]).into(),
+        notrack(),
+    ]
+}
+
 /// `meta mark & mask == mark notrack`
-fn expressions(mark: u32, mask: u32) -> Vec<Expression> {
+fn under_mark(FwMark { mark, mask }: &FwMark) -> Vec<Expression> {
     let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
     vec![
         Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::DestinationRegister(Register::Reg1)]).into(),
@@ -76,12 +108,12 @@ fn expressions(mark: u32, mask: u32) -> Vec<Expression> {
             Bitwise::DestinationRegister(Register::Reg1),
             Bitwise::Length(4),
             Bitwise::Op(BOOLEAN),
-            Bitwise::Mask(value(mask)),
+            Bitwise::Mask(value(*mask)),
             Bitwise::Xor(value(0)),
         ])
         .into(),
-        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(mark))]).into(),
-        ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())]),
+        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(*mark))]).into(),
+        notrack(),
     ]
 }
 
@@ -146,7 +178,7 @@ fn awake(name: &str) -> Io<Option<bool>> {
 }
 
 /// Are our chains and rules there, and nothing else?
-fn in_place(name: &str, wanted: &[(ChainMessage, RuleMessage)]) -> Io<bool> {
+fn in_place(name: &str, wanted: &[(ChainMessage, Vec<RuleMessage>)]) -> Io<bool> {
     if awake(name)? != Some(true) {
         return Ok(false);
     }
@@ -166,17 +198,20 @@ fn in_place(name: &str, wanted: &[(ChainMessage, RuleMessage)]) -> Io<bool> {
         })
         .collect();
     Ok(chains.len() == wanted.len()
-        && rules.len() == wanted.len()
-        && wanted.iter().all(|(chain, rule)| {
-            chains.iter().any(|there| same_chain(there, chain)) && rules.iter().any(|there| same_rule(there, rule))
+        && rules.len() == wanted.iter().map(|(_, rules)| rules.len()).sum::<usize>()
+        && wanted.iter().all(|(chain, ours)| {
+            chains.iter().any(|there| same_chain(there, chain)) && ours.iter().all(|rule| rules.iter().any(|there| same_rule(there, rule)))
         }))
 }
 
-fn ensure(name: &str, mark: u32, mask: u32) -> Io<bool> {
-    let wanted: Vec<(ChainMessage, RuleMessage)> = CHAINS
-        .iter()
-        .map(|(label, hook)| (chain(name, label, *hook), rule(name, label, expressions(mark, mask))))
-        .collect();
+fn ensure(name: &str, untracked: &Untracked) -> Io<bool> {
+    let rules = |label: &str, all: Vec<Vec<Expression>>| all.into_iter().map(|each| rule(name, label, each)).collect();
+    let marked = || untracked.marks.iter().map(under_mark).collect::<Vec<_>>();
+    let incoming = [marked(), untracked.interfaces.iter().map(|each| from_interface(each)).collect()].concat();
+    let wanted: Vec<(ChainMessage, Vec<RuleMessage>)> = vec![
+        (chain(name, PREROUTING, InetHookNumber::PreRouting), rules(PREROUTING, incoming)),
+        (chain(name, OUTPUT, InetHookNumber::LocalOut), rules(OUTPUT, marked())),
+    ];
     if in_place(name, &wanted)? {
         return Ok(false);
     }
@@ -186,9 +221,9 @@ fn ensure(name: &str, mark: u32, mask: u32) -> Io<bool> {
         change(inet(NfTablesMessage::DeleteTable(table(name))), 0),
         change(inet(NfTablesMessage::NewTable(table(name))), NLM_F_CREATE),
     ];
-    for (chain, rule) in wanted {
+    for (chain, rules) in wanted {
         changes.push(change(inet(NfTablesMessage::NewChain(chain)), NLM_F_CREATE));
-        changes.push(change(inet(NfTablesMessage::NewRule(rule)), NLM_F_CREATE | NLM_F_APPEND));
+        changes.extend(rules.into_iter().map(|rule| change(inet(NfTablesMessage::NewRule(rule)), NLM_F_CREATE | NLM_F_APPEND)));
     }
     transaction(changes)?;
     Ok(true)
@@ -204,8 +239,11 @@ fn missing(error: std::io::Error) -> std::io::Error {
 
 /// Puts the table there whole, or again when it is not as it should be. False when it was.
 #[napi(catch_unwind)]
-pub fn ensure_notrack_table(name: String, mark: u32, mask: u32) -> Result<bool> {
-    ensure(&name, mark, mask).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
+pub fn ensure_notrack_table(name: String, untracked: Untracked) -> Result<bool> {
+    if untracked.interfaces.iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
+        return Err(failure(libc::EINVAL, "no name of an interface", ""));
+    }
+    ensure(&name, &untracked).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
 }
 
 /// False when there is none.

@@ -1,10 +1,13 @@
-//! Policy routing: rules on the mark, and the route that makes every address local. rtnetlink(7), fib_rules in the kernel.
+//! Policy routing: rules on the mark, and the routes of our own tables. rtnetlink(7), fib_rules in the kernel.
+use std::net::IpAddr;
+
 use napi::Result;
 use napi_derive::napi;
 use netlink_packet_core::{
     DecodeError, Emitable, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkSerializable, Parseable, NLM_F_CREATE, NLM_F_EXCL,
+    NLM_F_REPLACE,
 };
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::AddressFamily;
 
@@ -17,6 +20,10 @@ const LOOPBACK: u32 = 1;
 const COMPATIBLE: u8 = 252;
 /// systemd-networkd takes away rules and routes that it did not make, except "the kernel's own".
 const OURS: RouteProtocol = RouteProtocol::Kernel;
+/// The least that IPv6 knows.
+const FIRST: u32 = 1;
+/// Asked when no other route of the table fits.
+const LAST: u32 = u32::MAX;
 
 #[napi(object)]
 pub struct PolicyRule {
@@ -30,8 +37,19 @@ pub struct PolicyRule {
 pub struct TableRoute {
     /// Delivered to this machine.
     pub local: bool,
+    /// Refused, with an ICMP error to the sender.
+    pub unreachable: bool,
     pub prefix_length: u32,
     pub ifindex: u32,
+    pub metric: u32,
+}
+
+/// How packets to an address leave.
+#[napi(object)]
+pub struct Way {
+    pub ifindex: u32,
+    /// Of the route, or learned of the path; absent: the device's.
+    pub mtu: Option<u32>,
 }
 
 /// With the message's type. The crate's own enum would link every other message too.
@@ -211,17 +229,113 @@ pub fn routes(family_number: u32, table: u32) -> Result<Vec<TableRoute>> {
 }
 
 fn read_route(message: &RouteMessage, wanted: u32) -> Option<TableRoute> {
-    let (mut table, mut ifindex) = (u32::from(message.header.table), 0);
+    let (mut table, mut ifindex, mut metric) = (u32::from(message.header.table), 0, 0);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(index) => ifindex = *index,
+            RouteAttribute::Priority(priority) => metric = *priority,
             _ => {}
         }
     }
     (table == wanted).then(|| TableRoute {
         local: message.header.kind == RouteType::Local,
+        unreachable: message.header.kind == RouteType::Unreachable,
         prefix_length: u32::from(message.header.destination_prefix_length),
         ifindex,
+        metric,
     })
+}
+
+fn device_route(family: AddressFamily, table: u32, ifindex: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = header_table(table);
+    message.header.protocol = OURS;
+    message.header.scope = RouteScope::Link;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![RouteAttribute::Table(table), RouteAttribute::Oif(ifindex), RouteAttribute::Priority(FIRST)];
+    message
+}
+
+/// `default dev <ifindex> metric 1 table N`, in place of another of this metric. False when it is there.
+#[napi(catch_unwind)]
+pub fn ensure_device_route(family_number: u32, table: u32, ifindex: u32) -> Result<bool> {
+    let there = routes(family_number, table)?;
+    let ours = |route: &TableRoute| route.prefix_length == 0 && route.metric == FIRST && route.ifindex == ifindex;
+    if there.iter().any(|route| ours(route) && !route.local && !route.unreachable) {
+        return Ok(false);
+    }
+    let message = Message::Route(libc::RTM_NEWROUTE, device_route(family(family_number)?, table, ifindex));
+    unless(ask(change(message, NLM_F_CREATE | NLM_F_REPLACE)), &[], &format!("add the route by device {ifindex}"))
+}
+
+/// False when there is none.
+#[napi(catch_unwind)]
+pub fn remove_device_route(family_number: u32, table: u32, ifindex: u32) -> Result<bool> {
+    let message = Message::Route(libc::RTM_DELROUTE, device_route(family(family_number)?, table, ifindex));
+    unless(ask(change(message, 0)), &[libc::ESRCH, libc::ENOENT, libc::ENODEV], "remove the route by a device")
+}
+
+fn unreachable_route(family: AddressFamily, table: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = header_table(table);
+    message.header.protocol = OURS;
+    message.header.kind = RouteType::Unreachable;
+    message.attributes = vec![RouteAttribute::Table(table), RouteAttribute::Priority(LAST)];
+    message
+}
+
+/// `unreachable default metric 4294967295 table N`: what no other route of the table takes goes nowhere. False when it is there.
+#[napi(catch_unwind)]
+pub fn ensure_unreachable_route(family_number: u32, table: u32) -> Result<bool> {
+    let ours = |route: &TableRoute| route.unreachable && route.prefix_length == 0 && route.metric == LAST;
+    if routes(family_number, table)?.iter().any(ours) {
+        return Ok(false);
+    }
+    let message = Message::Route(libc::RTM_NEWROUTE, unreachable_route(family(family_number)?, table));
+    unless(ask(change(message, NLM_F_CREATE | NLM_F_EXCL)), &[], "add the unreachable route")
+}
+
+/// False when there is none.
+#[napi(catch_unwind)]
+pub fn remove_unreachable_route(family_number: u32, table: u32) -> Result<bool> {
+    let message = Message::Route(libc::RTM_DELROUTE, unreachable_route(family(family_number)?, table));
+    unless(ask(change(message, 0)), &[libc::ESRCH, libc::ENOENT], "remove the unreachable route")
+}
+
+/// Where a packet of ours to this address, under this mark, would go. Absent: nowhere.
+#[napi(catch_unwind)]
+pub fn way_to(address: String, mark: u32) -> Result<Option<Way>> {
+    let address: IpAddr = address.parse().map_err(|_| failure(libc::EINVAL, &format!("no address: {address}"), ""))?;
+    let mut message = RouteMessage::default();
+    (message.header.address_family, message.header.destination_prefix_length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(address)), RouteAttribute::Mark(mark)];
+    let nowhere = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
+    let answers = match ask(change(Message::Route(libc::RTM_GETROUTE, message), 0)) {
+        Err(error) if error.raw_os_error().is_some_and(|errno| nowhere.contains(&errno)) => return Ok(None),
+        other => other.map_err(|e| failed(&e, &format!("look the route to {address} up")))?,
+    };
+    Ok(answers.iter().find_map(|answer| match answer {
+        Message::Route(_, route) => read_way(route),
+        Message::Rule(..) => None,
+    }))
+}
+
+fn read_way(message: &RouteMessage) -> Option<Way> {
+    let (mut ifindex, mut mtu) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => ifindex = Some(*index),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(bytes) = metric { Some(*bytes) } else { None });
+            }
+            _ => {}
+        }
+    }
+    ifindex.map(|ifindex| Way { ifindex, mtu })
 }

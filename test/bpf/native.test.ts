@@ -112,7 +112,7 @@ describe('in a network namespace', () => {
         ['ensureLocalRoute', family, table],
         ['routes', family, table],
       ] as const;
-      const route = { local: true, prefixLength: 0, ifindex: 1 };
+      const route = { local: true, unreachable: false, prefixLength: 0, ifindex: 1, metric: expect.any(Number) };
       expect(await values(...calls)).toEqual([[], true, false, [route]]);
       expect(await ip('route', 'show', 'table', `${table}`)).toMatch(/^local default dev lo proto kernel/);
       const removal = ['removeLocalRoute', family, table] as const;
@@ -136,8 +136,97 @@ describe('in a network namespace', () => {
     });
   });
 
+  describe.each([[4], [6]] as const)('IPv%i routes of a tunnel', (family) => {
+    const TABLE = 2005;
+    const address = family === 4 ? '192.0.2.77' : '2001:db8::77';
+    const ip = (...words: readonly string[]): Promise<string> => text('ip', `-${family}`, ...words);
+    const shown = (): Promise<string> => ip('route', 'show', 'table', `${TABLE}`);
+    const ifindexOf = async (device: string): Promise<number> =>
+      Number((await text('ip', '-o', 'link', 'show', device)).split(':')[0]);
+    const rule = { fwmark: 0x500, mask: 0xf00, table: TABLE, priority: 10 };
+    const unreachable = ['ensureUnreachableRoute', family, TABLE] as const;
+    beforeEach(() =>
+      ipBatch(NAMESPACE, [
+        'link add d1 type veth peer name e1',
+        'link add d2 type veth peer name e2',
+        'link set d1 up',
+        'link set d2 up',
+        'link set e1 up',
+        'link set e2 up',
+      ]),
+    );
+
+    it('adds the unreachable route once, and takes it away once', async () => {
+      expect(await values(unreachable, unreachable)).toEqual([true, false]);
+      expect(await shown()).toMatch(/^unreachable default (dev lo )?proto kernel metric 4294967295/);
+      const removal = ['removeUnreachableRoute', family, TABLE] as const;
+      expect(await values(removal, removal)).toEqual([true, false]);
+    });
+
+    it('adds the route by a device once, moves it to another, and takes it away once', async () => {
+      const [first, second] = [await ifindexOf('d1'), await ifindexOf('d2')];
+      const by = (ifindex: number): Call => ['ensureDeviceRoute', family, TABLE, ifindex];
+      expect(await values(by(first), by(first), by(second), by(second))).toEqual([true, false, true, false]);
+      expect(await shown()).toMatch(/^default dev d2 proto kernel (scope link )?metric 1( pref medium)?$/);
+      const [routes] = await values(['routes', family, TABLE]);
+      expect(routes).toEqual([{ local: false, unreachable: false, prefixLength: 0, ifindex: second, metric: 1 }]);
+      const removal = (ifindex: number): Call => ['removeDeviceRoute', family, TABLE, ifindex];
+      expect(await values(removal(first), removal(second), removal(second))).toEqual([false, true, false]);
+    });
+
+    it('has nothing but "unreachable" behind the device', async () => {
+      await ip('route', 'add', 'default', 'dev', 'd2');
+      const ifindex = await ifindexOf('d1');
+      await values(unreachable, ['ensureDeviceRoute', family, TABLE, ifindex], ['ensureRule', family, rule]);
+      const asked = async (mark: string): Promise<string> => {
+        const { stdout, stderr } = await run('ip', ['-n', NAMESPACE, 'route', 'get', address, 'mark', mark], {
+          tolerate: true,
+        });
+        return stdout + stderr;
+      };
+      expect(await asked('0x500')).toContain('dev d1');
+      expect(await asked('0')).toContain('dev d2');
+      await ipBatch(NAMESPACE, ['link del d1']);
+      expect(await asked('0x500')).toMatch(/No route to host|unreachable/);
+      expect(await asked('0')).toContain('dev d2');
+    });
+
+    it('tells where a packet would go, by its mark', async () => {
+      const [first, second] = [await ifindexOf('d1'), await ifindexOf('d2')];
+      const way = (mark: number): Call => ['wayTo', address, mark];
+      expect(await within(way(0))).toEqual([{}]);
+      await ip('route', 'add', 'default', 'dev', 'd2', 'mtu', '1400');
+      await values(['ensureDeviceRoute', family, TABLE, first], ['ensureRule', family, rule]);
+      const [main, marked] = await values(way(0), way(0x500));
+      expect(main).toEqual({ ifindex: second, mtu: 1400 });
+      expect(marked).toMatchObject({ ifindex: first });
+    });
+  });
+
+  it('brings devices up and takes them away', async () => {
+    await ipBatch(NAMESPACE, ['link add d1 type veth peer name e1']);
+    const ifindex = Number((await text('ip', '-o', 'link', 'show', 'd1')).split(':')[0]);
+    const up = ['setLinkUp', ifindex, 1380] as const;
+    const removal = ['deleteLink', ifindex] as const;
+    await values(up);
+    expect(await text('ip', 'link', 'show', 'd1')).toMatch(/UP.* mtu 1380 /);
+    const address = ['ensureLinkAddress', ifindex, '192.0.0.8'] as const;
+    expect(await values(address, address)).toEqual([true, false]);
+    expect(await text('ip', 'addr', 'show', 'd1')).toContain('inet 192.0.0.8/32 scope link d1');
+    expect(await values(removal, removal)).toEqual([true, false]);
+    expect((await within(up))[0]).toMatchObject({ code: 'KERNEL_CALL_FAILED', errno: 'ENODEV' });
+  });
+
+  it('says whether the kernel has WireGuard', async () => {
+    const { wireguard } = kernel.features();
+    const [made, again] = await within(['createWireGuard', 'wg-test'], ['createWireGuard', 'wg-test']);
+    if (wireguard) expect([made?.value, again?.value]).toEqual([true, false]);
+    else expect(made?.code).toBe('KERNEL_FEATURE_MISSING');
+  });
+
   describe('the nftables table', () => {
-    const ensure = ['ensureNotrackTable', 'sidestep-test', 0x200, 0xf00] as const;
+    const untracked = { marks: [{ mark: 0x200, mask: 0xf00 }], interfaces: [] };
+    const ensure = ['ensureNotrackTable', 'sidestep-test', untracked] as const;
     const remove = ['removeNotrackTable', 'sidestep-test'] as const;
     const chain = (name: string): string =>
       `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000200 notrack }`;
@@ -167,8 +256,27 @@ describe('in a network namespace', () => {
     });
 
     it('takes another mark', async () => {
-      expect(await values(ensure, ['ensureNotrackTable', 'sidestep-test', 0x300, 0xf00])).toEqual([true, true]);
+      const other = { marks: [{ mark: 0x300, mask: 0xf00 }], interfaces: [] };
+      expect(await values(ensure, ['ensureNotrackTable', 'sidestep-test', other])).toEqual([true, true]);
       expect(await shown()).toContain('== 0x00000300 notrack');
+    });
+
+    it('takes several marks, and interfaces by name', async () => {
+      const marks = [
+        { mark: 0x200, mask: 0xf00 },
+        { mark: 0x500, mask: 0xf00 },
+      ];
+      const both = ['ensureNotrackTable', 'sidestep-test', { marks, interfaces: ['swg-default'] }] as const;
+      expect(await values(ensure, both, both)).toEqual([true, true, false]);
+      const marked = marks.map(({ mark }) => `meta mark & 0x00000f00 == 0x00000${mark.toString(16)} notrack`).join(' ');
+      const head = (name: string): string => `chain ${name} { type filter hook ${name} priority raw; policy accept;`;
+      expect(await shown()).toBe(
+        `table inet sidestep-test { ${head('prerouting')} ${marked} iifname "swg-default" notrack } ${head('output')} ${marked} } }`,
+      );
+      await text('nft', 'add rule inet sidestep-test output meta mark 7 notrack');
+      expect(await values(both, both)).toEqual([true, false]);
+      const name = ['ensureNotrackTable', 'sidestep-test', { marks, interfaces: ['sixteen-letters-'] }] as const;
+      expect((await within(name))[0]?.code).toBe('KERNEL_CALL_FAILED');
     });
 
     it('leaves the tables of others', async () => {

@@ -1,4 +1,4 @@
-/** Envoy's own control group: its hooks are attached there, and what ends the agent's group does not end it. */
+/** A control group for a process that outlives the agent: what ends the agent's group does not end it, and programs can be attached there. */
 import { appendFileSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SidestepError } from '../model/error.ts';
@@ -21,15 +21,23 @@ function parseMounts(text: string): Mount[] {
     .map(([, path = '', type = '', options = '']) => ({ path: plain(path), type, options: options.split(',') }));
 }
 
-export interface EnvoyCgroup {
+export interface ProcessCgroup {
   /** In the cgroup2 hierarchy, which may be the only one or stand beside older ones (hybrid). */
   readonly path: string;
   /** In systemd's own hierarchy where that is an older one: by it systemd ends what belongs to the agent's unit. */
   readonly systemd: string | undefined;
 }
 
-/** @param mounts content of /proc/mounts. @throws KERNEL_FEATURE_MISSING */
-export function envoyCgroup(instance: string, mounts: string = readFileSync('/proc/mounts', 'utf8')): EnvoyCgroup {
+/**
+ * @param name of the process, e.g. `envoy`
+ * @param mounts content of /proc/mounts
+ * @throws KERNEL_FEATURE_MISSING
+ */
+export function processCgroup(
+  instance: string,
+  name: string,
+  mounts: string = readFileSync('/proc/mounts', 'utf8'),
+): ProcessCgroup {
   const all = parseMounts(mounts);
   const unified = all.find(({ type }) => type === 'cgroup2');
   if (unified === undefined)
@@ -37,12 +45,12 @@ export function envoyCgroup(instance: string, mounts: string = readFileSync('/pr
       hint: 'Mount one: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified',
     });
   const named = all.find(({ type, options }) => type === 'cgroup' && options.includes('name=systemd'));
-  const own = join(`sidestep-${instance}`, 'envoy');
+  const own = join(`sidestep-${instance}`, name);
   return { path: join(unified.path, own), systemd: named && join(named.path, own) };
 }
 
 /** Before anything is attached to it or started in it. */
-export function createCgroup({ path, systemd }: EnvoyCgroup): void {
+export function createCgroup({ path, systemd }: ProcessCgroup): void {
   mkdirSync(path, { recursive: true });
   if (systemd === undefined) return;
   try {
@@ -53,7 +61,7 @@ export function createCgroup({ path, systemd }: EnvoyCgroup): void {
 }
 
 /** What cannot be joined before the start. */
-export function joinSystemd({ systemd }: EnvoyCgroup, pid: number): void {
+export function joinSystemd({ systemd }: ProcessCgroup, pid: number): void {
   if (systemd === undefined) return;
   try {
     appendFileSync(join(systemd, 'cgroup.procs'), String(pid));
@@ -63,7 +71,7 @@ export function joinSystemd({ systemd }: EnvoyCgroup, pid: number): void {
 }
 
 /** Empty ones only. */
-export function removeCgroup({ path, systemd }: EnvoyCgroup): void {
+export function removeCgroup({ path, systemd }: ProcessCgroup): void {
   for (const folder of [path, systemd].filter((each) => each !== undefined))
     for (const each of [folder, dirname(folder)])
       try {

@@ -1,4 +1,4 @@
-/** Envoy's log, in a folder that is Envoy's: read and cut without following links that it might have laid. */
+/** The log of another user's process, in a folder of that user: read and cut without following links that it might have laid. */
 import { closeSync, constants, fchownSync, fstatSync, ftruncateSync, openSync, readSync, rmSync } from 'node:fs';
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -36,7 +36,7 @@ export function cutWhenLarge(path: string, mostBytes: number): void {
   });
 }
 
-/** An empty one, which Envoy's user may append to: Envoy opens it again by its name. */
+/** An empty one, which that user may append to, by its name too. */
 export function newLog(path: string, uid: number, gid: number): void {
   rmSync(path, { force: true });
   const fd = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);

@@ -1,4 +1,9 @@
-import type { Clock } from './ports.ts';
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** @returns takes it back */
+  after(ms: number, action: () => void): () => void;
+}
 
 /** The machine's. Its timers keep no process alive. */
 export const systemClock: Clock = {

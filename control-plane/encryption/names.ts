@@ -1,0 +1,21 @@
+/** Names of this instance's devices: at most 15 bytes, and different for every instance, whatever namespace it is in. */
+import { createHash } from 'node:crypto';
+
+/** IFNAMSIZ without the zero. */
+const MOST_BYTES = 15;
+
+/**
+ * Control sockets of user-space WireGuard lie in one folder for all network namespaces, under the device's name. A name that
+ * is too long becomes a hash behind "_", which no instance's name has.
+ * @param prefix e.g. `swg`
+ */
+export function deviceName(prefix: string, instance: string): string {
+  const plain = `${prefix}-${instance}`;
+  if (plain.length <= MOST_BYTES) return plain;
+  const hash = createHash('sha256').update(instance).digest('hex');
+  return `${prefix}_${hash}`.slice(0, MOST_BYTES);
+}
+
+export function tunnelName(instance: string): string {
+  return deviceName('swg', instance);
+}
