@@ -11,6 +11,7 @@ import type { Kernel, KernelFeatures, KernelObject } from '../datapath/kernel.ts
 import { findObject, type Loaded, loadDatapath } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
 import { highestRule, highestRuleset } from '../datapath/policy-tables.ts';
+import { Protection } from '../datapath/protection.ts';
 import { MARK_TO_ENVOY } from '../datapath/steering.ts';
 import { envoyPaths } from '../envoy/paths.ts';
 import type { EnvoyView } from '../envoy/status.ts';
@@ -30,8 +31,10 @@ import type { LoadedConfig } from './config.ts';
 import { Directory } from './directory.ts';
 import { requireFeatures } from './features.ts';
 import type { HttpPlane } from './http-plane.ts';
+import { installedWireGuard } from './installed.ts';
 import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
+import type { SecurePlane, SecureView, TunnelView } from './secure-plane.ts';
 import { AgentServer } from './server.ts';
 import type { AgentStatus, AgentView, Degradation, EndpointRow, IdentityRow, PolicyRow } from './view.ts';
 
@@ -85,6 +88,7 @@ class Agent implements AgentView, RunningAgent {
   readonly #compiler: Compiler;
   readonly #source: FilesSource;
   readonly #directory: Directory;
+  readonly #protection: Protection;
   readonly #metrics: AgentMetrics;
   readonly #startedAt = new Date().toISOString();
   readonly #closers: (() => void)[] = [];
@@ -93,6 +97,10 @@ class Agent implements AgentView, RunningAgent {
   /** Compiled last; what it waits for is Envoy's yes to its HTTP rules. */
   #latest: Snapshot | undefined;
   #http: HttpPlane | undefined;
+  #secure: SecurePlane | undefined;
+  #securing: Promise<SecurePlane | undefined> | undefined;
+  /** What `#latest` was compiled from. */
+  #objects: ObjectSet | undefined;
   #opening: Promise<HttpPlane> | undefined;
   #lastWrites = 0;
   #delivered = 0;
@@ -120,6 +128,7 @@ class Agent implements AgentView, RunningAgent {
       flowQuota: config.flowQuota,
       encryptPods: config.encryption === 'on' || config.encryption === 'strict',
     });
+    this.#protection = new Protection(this.#object, { total: 0, add: () => undefined }, () => this.#bootTime);
     const numbers = new Numbers(
       join(config.stateDir, 'numbers.json'),
       highestRule(this.#object) + 1,
@@ -207,6 +216,7 @@ class Agent implements AgentView, RunningAgent {
       const snapshot = this.#compiler.compile(objects);
       this.#logIssues(snapshot);
       this.#latest = snapshot;
+      this.#objects = objects;
       this.#failure = undefined;
     } catch (error) {
       if (!(error instanceof SidestepError)) throw error;
@@ -234,6 +244,43 @@ class Agent implements AgentView, RunningAgent {
     this.#snapshot = snapshot;
     this.#applyAgain();
     this.#http?.applied(snapshot.rulesets);
+    void this.#guarded('authentication and encryption', () => this.#securePlane(snapshot));
+  }
+
+  /** Loaded when a policy first asks for authentication, or all pod traffic is to be encrypted. */
+  async #securePlane(snapshot: Snapshot): Promise<void> {
+    const { config } = this.#inputs.loaded;
+    const objects = this.#objects;
+    if (config.encryption === 'off' || objects === undefined) return;
+    const needed = config.encryption !== 'auth' || snapshot.certified.length > 0 || snapshot.needs.length > 0;
+    if (!needed && this.#securing === undefined) return;
+    this.#securing ??= this.#openSecurePlane(objects, snapshot);
+    this.#secure = await this.#securing;
+    // Tried anew with the next change.
+    if (this.#secure === undefined) this.#securing = undefined;
+    else if (this.#snapshot === snapshot) await this.#secure.update(objects, snapshot);
+  }
+
+  async #openSecurePlane(objects: ObjectSet, snapshot: Snapshot): Promise<SecurePlane | undefined> {
+    const { loaded, log } = this.#inputs;
+    const { SecurePlane } = await import('./secure-plane.ts');
+    const opened = await this.#guarded('open authentication and encryption', () =>
+      SecurePlane.open(
+        {
+          config: loaded.config,
+          kernel: this.#kernel,
+          object: this.#object,
+          attach: this.#attach,
+          protection: this.#protection,
+          wireguard: loaded.config.wireguard ?? installedWireGuard(),
+          log,
+        },
+        objects,
+        snapshot,
+      ),
+    );
+    if (opened) this.#directory.explain((source, destination) => opened.unproven(source, destination));
+    return opened;
   }
 
   async #prepare(snapshot: Snapshot): Promise<void> {
@@ -417,6 +464,20 @@ class Agent implements AgentView, RunningAgent {
     return this.#http?.view();
   }
 
+  authentication(): SecureView | undefined {
+    return this.#secure?.view();
+  }
+
+  async tunnel(): Promise<TunnelView> {
+    const none = { encryption: this.#inputs.loaded.config.encryption, tunnel: undefined, peers: [] };
+    return this.#secure?.tunnelView() ?? none;
+  }
+
+  createJoinToken(node: string, ttlMs: number): string {
+    if (this.#secure) return this.#secure.createJoinToken(node, ttlMs);
+    throw new SidestepError('NOT_FOUND', 'no policy asks for authentication, so there is no certificate authority yet');
+  }
+
   endpoints(): readonly EndpointRow[] {
     return this.#datapath.endpoints.map((endpoint) => ({
       ...endpoint,
@@ -447,6 +508,7 @@ class Agent implements AgentView, RunningAgent {
   async close(): Promise<void> {
     this.#stop();
     await (await this.#opening)?.close();
+    await (await this.#securing)?.close();
     await this.#server.close();
     this.#inputs.log.info('agent stopped; the kernel keeps enforcing');
   }

@@ -129,6 +129,12 @@ export class AgentServer {
         return json(response, view.endpoints());
       case '/v1/envoy':
         return json(response, view.envoy() ?? NO_ENVOY);
+      case '/v1/authentication':
+        return json(response, view.authentication() ?? null);
+      case '/v1/tunnel':
+        return json(response, await view.tunnel());
+      case '/v1/join-token':
+        return json(response, { token: joinToken(view, url.searchParams) });
       case '/v1/identities':
         return json(response, view.identities());
       case '/v1/policies':
@@ -165,6 +171,18 @@ function fail(response: ServerResponse, error: unknown): void {
       ? error
       : new SidestepError('INPUT_INVALID', error instanceof Error ? error.message : String(error));
   text(response, 400, `${JSON.stringify({ error: known.toJSON() })}\n`, 'application/json');
+}
+
+const DAY_MS = 86_400_000;
+
+/** The socket is root's alone. @throws INPUT_INVALID, NOT_FOUND */
+function joinToken(view: AgentView, query: URLSearchParams): string {
+  const ttl = z.coerce
+    .number()
+    .check(z.gte(1000), z.lte(DAY_MS))
+    .safeParse(query.get('ttlMs') ?? 3_600_000);
+  if (!ttl.success) throw new SidestepError('INPUT_INVALID', 'a token lives 1 second to 1 day');
+  return view.createJoinToken(query.get('node') ?? '', ttl.data);
 }
 
 const number = z.optional(z.int().check(z.nonnegative()));

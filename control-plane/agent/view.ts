@@ -4,6 +4,7 @@ import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import type { EnvoyView } from '../envoy/status.ts';
 import type { Issue, PolicySummary } from '../model/snapshot.ts';
 import type { FlowStore } from '../observe/store.ts';
+import type { SecureView, TunnelView } from './secure-plane.ts';
 
 /** Something that works with less, or not at all, and why. */
 export interface Degradation {
@@ -89,6 +90,11 @@ export interface AgentView {
   endpoints(): readonly EndpointRow[];
   /** undefined: no HTTP rule has needed it so far. */
   envoy(): EnvoyView | undefined;
+  /** undefined: nothing asks for authentication. */
+  authentication(): SecureView | undefined;
+  tunnel(): Promise<TunnelView>;
+  /** @throws NOT_FOUND, INPUT_INVALID */
+  createJoinToken(node: string, ttlMs: number): string;
   identities(): readonly IdentityRow[];
   policies(): readonly PolicyRow[];
   readonly flows: FlowStore;

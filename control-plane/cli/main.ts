@@ -5,6 +5,7 @@ import { addAgentCommand } from './commands/agent.ts';
 import { addBypassCommand } from './commands/bypass.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addAuthCommands } from './commands/auth.ts';
 import { addEnvoyCommand } from './commands/envoy.ts';
 import { addListCommands } from './commands/list.ts';
 import { addObserveCommand } from './commands/observe.ts';
@@ -34,6 +35,7 @@ addObserveCommand(program, io);
 addPolicyCommands(program, io);
 addListCommands(program, io);
 addEnvoyCommand(program, io);
+addAuthCommands(program, io);
 addBypassCommand(program, io);
 addUninstallCommand(program, io);
 program

@@ -86,12 +86,7 @@ export class Datapath {
   #statuses: readonly EndpointStatus[] = [];
   #failures = new Map<string, unknown>();
 
-  constructor(
-    kernel: Kernel,
-    object: KernelObject,
-    pins: Pins,
-    options: DatapathOptions,
-  ) {
+  constructor(kernel: Kernel, object: KernelObject, pins: Pins, options: DatapathOptions) {
     this.#kernel = kernel;
     this.#finder = new InterfaceFinder(kernel);
     this.#quotaTokens = options.flowQuota;

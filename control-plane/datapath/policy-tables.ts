@@ -69,8 +69,7 @@ function contentOf(entry: TableEntry): Uint8Array {
 }
 
 const entryId = (e: TableEntry): string => `${e.identity} ${e.prefix} ${e.protocol} ${e.port}`;
-const entryContent = (e: TableEntry): string => 
-  `${e.verdict} ${e.precedence} ${e.rule} ${e.ruleset} ${e.auth}`;
+const entryContent = (e: TableEntry): string => `${e.verdict} ${e.precedence} ${e.rule} ${e.ruleset} ${e.auth}`;
 
 /** The entries that `next` has more than `before`, or undefined when anything was taken away or changed. */
 function additions(before: PolicyTable, next: PolicyTable): TableEntry[] | undefined {

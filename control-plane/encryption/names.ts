@@ -16,6 +16,11 @@ export function deviceName(prefix: string, instance: string): string {
   return `${prefix}_${hash}`.slice(0, MOST_BYTES);
 }
 
+/** Of the device that packets wait in. */
+export function holdName(instance: string): string {
+  return deviceName('shd', instance);
+}
+
 export function tunnelName(instance: string): string {
   return deviceName('swg', instance);
 }

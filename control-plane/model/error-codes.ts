@@ -408,6 +408,10 @@ export const ERRORS = {
     text: "Something else uses the tunnel's routing table or mark.",
     hint: 'Move the route or rule named elsewhere: encrypted packets use the mark 0x500/0xf00 and table 2005.',
   },
+  CA_UNKNOWN: {
+    text: 'Nobody is known to hold the certificate authority.',
+    hint: 'Start one agent with --ca true, and give this one a token from `sidestep ca token NODE` (--join-token-file).',
+  },
   // Commands
   USAGE: { text: 'The command was called wrongly.', hint: 'Add --help.' },
   NOT_FOUND: { text: 'There is no such object.', hint: 'List what there is first.' },

@@ -1,0 +1,129 @@
+/** Where this node's certificates come from, by configuration; for the embedded CA also who holds its key. */
+import { readFileSync } from 'node:fs';
+import type { Clock } from '../auth/clock.ts';
+import { DeferredSource } from '../auth/deferred-source.ts';
+import { CertificateAuthority, LocalLink } from '../auth/embedded/certificate-authority.ts';
+import { RemoteLink } from '../auth/embedded/remote-link.ts';
+import { AuthorityServer } from '../auth/embedded/server.ts';
+import { EmbeddedSvidSource } from '../auth/embedded/source.ts';
+import type { SvidSource } from '../auth/svid.ts';
+import { SidestepError } from '../model/error.ts';
+import type { MeshNode } from '../model/objects.ts';
+import type { Config } from './config.ts';
+import type { Logger } from './log.ts';
+import type { MeshView } from './mesh-view.ts';
+
+export interface CertificateParts {
+  readonly mesh: MeshView;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+type Settings = Pick<
+  Config,
+  'svidSource' | 'trustDomain' | 'node' | 'stateDir' | 'ca' | 'caPort' | 'joinTokenFile' | 'svidDir'
+>;
+
+export class Certificates {
+  readonly source: SvidSource;
+  readonly #settings: Settings;
+  readonly #parts: CertificateParts;
+  readonly #deferred: DeferredSource | undefined;
+  #authority: CertificateAuthority | undefined;
+  #server: AuthorityServer | undefined;
+
+  private constructor(settings: Settings, parts: CertificateParts) {
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#deferred = new DeferredSource(
+      'embedded',
+      new SidestepError('CA_UNKNOWN', 'no node of the mesh says that it holds the certificate authority'),
+    );
+    this.source = this.#deferred;
+  }
+
+  /** @throws STATE_UNUSABLE, CA_*, SVID_* */
+  static async open(settings: Settings, parts: CertificateParts): Promise<Certificates> {
+    const self = new Certificates(settings, parts);
+    await self.meshChanged();
+    return self;
+  }
+
+  /** The authority, where this process holds its key. */
+  get authority(): CertificateAuthority | undefined {
+    return this.#authority;
+  }
+
+  /** What others must know of it. */
+  get announcement(): Pick<MeshNode['certificateAuthority'] & object, 'port' | 'bundle'> | undefined {
+    return this.#authority && this.#server && { port: this.#server.port, bundle: this.#authority.bundlePem };
+  }
+
+  /** Other nodes may say now where the authority is. */
+  async meshChanged(): Promise<void> {
+    if (this.#deferred === undefined || this.#deferred.isResolved) return;
+    if (this.#holdsKey()) await this.#hold(this.#deferred);
+    else this.#join(this.#deferred);
+  }
+
+  #holdsKey(): boolean {
+    const { ca, joinTokenFile } = this.#settings;
+    if (ca !== 'auto') return ca === 'true';
+    return joinTokenFile === undefined && this.#parts.mesh.others.length === 0;
+  }
+
+  async #hold(deferred: DeferredSource): Promise<void> {
+    const { stateDir, trustDomain, node, caPort } = this.#settings;
+    const { mesh, clock, log } = this.#parts;
+    const authority = new CertificateAuthority({ stateDir, trustDomain, mesh, clock });
+    this.#authority = authority;
+    // Alone nobody asks, and another process may have the port.
+    if (this.#settings.ca === 'true')
+      this.#server = await AuthorityServer.listen({ authority, clock, log, port: caPort });
+    deferred.resolve(this.#embedded(authority.bundlePem, () => new LocalLink(authority, node)));
+  }
+
+  #join(deferred: DeferredSource): void {
+    const { trustDomain, node, joinTokenFile } = this.#settings;
+    const holder = this.#parts.mesh.others.find(({ certificateAuthority }) => certificateAuthority !== undefined);
+    if (holder?.certificateAuthority === undefined) return;
+    const { port, bundle: bundlePem, address } = holder.certificateAuthority;
+    const { clock } = this.#parts;
+    deferred.resolve(
+      this.#embedded(bundlePem, (bundle) => {
+        const joinToken = (): string | undefined =>
+          joinTokenFile === undefined ? undefined : readToken(joinTokenFile);
+        return new RemoteLink({ trustDomain, node, addresses: [address], port, clock, bundle, joinToken });
+      }),
+    );
+  }
+
+  #embedded(
+    bundlePem: string,
+    connect: ConstructorParameters<typeof EmbeddedSvidSource>[0]['connect'],
+  ): EmbeddedSvidSource {
+    const { trustDomain, node, stateDir } = this.#settings;
+    return new EmbeddedSvidSource({
+      trustDomain,
+      node,
+      stateDir,
+      bundlePem,
+      connect,
+      clock: this.#parts.clock,
+      random: Math.random,
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.source.close();
+    await this.#server?.close();
+  }
+}
+
+function readToken(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined; // as if none was given: the error that follows names the token
+  }
+}
