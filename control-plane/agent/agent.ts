@@ -252,7 +252,10 @@ class Agent implements AgentView, RunningAgent {
     const { config } = this.#inputs.loaded;
     const objects = this.#objects;
     if (config.encryption === 'off' || objects === undefined) return;
-    const needed = config.encryption !== 'auth' || snapshot.certified.length > 0 || snapshot.needs.length > 0;
+    // A node that joins, or that others join by, does so ahead of the first policy.
+    const joins = config.ca === 'true' || config.joinTokenFile !== undefined;
+    const asked = snapshot.certified.length > 0 || snapshot.needs.length > 0;
+    const needed = joins || asked || config.encryption !== 'auth';
     if (!needed && this.#securing === undefined) return;
     this.#securing ??= this.#openSecurePlane(objects, snapshot);
     this.#secure = await this.#securing;

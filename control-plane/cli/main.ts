@@ -2,10 +2,10 @@
 import { Command, CommanderError, Option } from 'commander';
 import { SidestepError } from '../model/error.ts';
 import { addAgentCommand } from './commands/agent.ts';
+import { addAuthCommands } from './commands/auth.ts';
 import { addBypassCommand } from './commands/bypass.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addDemoCommand } from './commands/demo.ts';
-import { addAuthCommands } from './commands/auth.ts';
 import { addEnvoyCommand } from './commands/envoy.ts';
 import { addListCommands } from './commands/list.ts';
 import { addObserveCommand } from './commands/observe.ts';

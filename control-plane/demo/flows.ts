@@ -14,6 +14,10 @@ export interface ObservedFlow {
   readonly sourcePort: number | undefined;
   readonly destinationPort: number | undefined;
   readonly dropReason: string | undefined;
+  readonly authenticated: boolean;
+  readonly encrypted: boolean;
+  /** What a line shows between its brackets. */
+  readonly summary: string;
   /** Of an HTTP request. */
   readonly method: string | undefined;
   /** kind/namespace/name of every policy that the flow names. */
@@ -42,7 +46,9 @@ interface JsonPorts {
 interface JsonFlow {
   readonly time?: string;
   readonly verdict?: string;
-  readonly IP?: { readonly source?: string; readonly destination?: string };
+  readonly IP?: { readonly source?: string; readonly destination?: string; readonly encrypted?: boolean };
+  readonly auth_type?: string;
+  readonly Summary?: string;
   readonly l4?: { readonly TCP?: JsonPorts; readonly UDP?: JsonPorts };
   readonly source?: JsonEndpoint;
   readonly destination?: JsonEndpoint;
@@ -69,6 +75,9 @@ export function parseFlow(line: string): ObservedFlow | undefined {
     sourcePort: ports?.source_port,
     destinationPort: ports?.destination_port,
     dropReason: flow.drop_reason_desc,
+    authenticated: flow.auth_type === 'SPIRE',
+    encrypted: flow.IP?.encrypted === true,
+    summary: flow.Summary ?? '',
     method: flow.l7?.http?.method,
     allowedBy: [...(flow.egress_allowed_by ?? []), ...(flow.ingress_allowed_by ?? [])].map(policyName),
     deniedBy: [...(flow.egress_denied_by ?? []), ...(flow.ingress_denied_by ?? [])].map(policyName),

@@ -1,5 +1,5 @@
 /** Several nodes on one machine, each a namespace with an agent of its own, joined by a link that can be listened to. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AgentProcess } from '../../control-plane/demo/agent-process.ts';
@@ -162,7 +162,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** A workload with its manifest, label `app=<app>`, service account <app>. */
-  async pod(name: string, node: ClusterNode, app = name): Promise<ClusterPod> {
+  async pod(
+    name: string,
+    node: ClusterNode,
+    app = name,
+    labels: Readonly<Record<string, string>> = {},
+  ): Promise<ClusterPod> {
     const index = this.#pods.size + 10;
     const pod: ClusterPod = {
       name,
@@ -174,17 +179,21 @@ export class Cluster implements AsyncDisposable {
     };
     await attachRouted(node.network, pod);
     this.#pods.set(name, pod);
-    this.announce(pod, app);
+    this.announce(pod, app, labels);
     return pod;
   }
 
-  announce({ name, namespace: netns, node, ipv4, ipv6 }: ClusterPod, app = name): void {
+  announce(
+    { name, namespace: netns, node, ipv4, ipv6 }: ClusterPod,
+    app = name,
+    labels: Readonly<Record<string, string>> = {},
+  ): void {
     this.manifests.write(
       `pod-${name}.yaml`,
       podManifest({
         namespace: NAMESPACE,
         name,
-        labels: { app },
+        labels: { app, ...labels },
         addresses: [ipv4, ipv6],
         netns,
         node: node.name,
@@ -226,4 +235,23 @@ export class Cluster implements AsyncDisposable {
     for (const { agent } of this.nodes) await removeInstance(agent.settings.instance);
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Nodes whose agents have certificates: node 1 holds the authority, the others join by token. */
+export async function meshed(name: string, count: number, more: readonly string[] = []): Promise<Cluster> {
+  const token = (folder: string, node: number): string => join(folder, `join-token-${node}`);
+  const cluster = await Cluster.create(name, count, (node, folder) => [
+    '--node-addresses',
+    linkAddress(node),
+    ...(node === 1 ? ['--ca', 'true'] : ['--ca', 'false', '--join-token-file', token(folder, node)]),
+    ...more,
+  ]);
+  const [first, ...others] = cluster.nodes;
+  await first?.start();
+  for (const node of others) {
+    const made = await first?.agent.cli(['ca', 'token', node.name]);
+    writeFileSync(token(cluster.folder, node.number), made?.stdout ?? '', { mode: 0o600 });
+    await node.start();
+  }
+  return cluster;
 }
