@@ -100,3 +100,10 @@ static __always_inline int came_from(struct __sk_buff *skb, __u32 ifindex)
 	endpoint = bpf_map_lookup_elem(&endpoints, &ifindex);
 	return (endpoint && endpoint->master_ifindex == ingress) || is_put_back(skb);
 }
+
+static __always_inline __maybe_unused int from_tunnel(struct __sk_buff *skb)
+{
+	struct protection_state *state = protection_in_force();
+
+	return state && state->tunnel_ifindex && skb->ingress_ifindex == state->tunnel_ifindex;
+}

@@ -289,12 +289,22 @@ static __noinline struct flow *related_flow(struct __sk_buff *skb, const struct 
 	return bpf_map_lookup_elem(&flows, &inner.key);
 }
 
-/* An ICMP error passes when it is about a live flow of the workload at this hook. */
-static __noinline int is_related(struct __sk_buff *skb, const struct packet *p)
+/*
+ * An ICMP error passes when it is about a live flow of the workload at this hook, and it goes the way of that flow: what it
+ * quotes is as secret, and what it says is believed as much.
+ * Returns 1 when it passes, 0 when it is about nothing we know, or a negative drop reason.
+ */
+static __noinline int related(struct __sk_buff *skb, struct work *w, __u32 hook)
 {
-	struct flow *flow = related_flow(skb, p);
+	struct flow *flow = related_flow(skb, &w->packet);
 
 	if (!flow || flow->deadline_ns < coarse_now() || flow->state == FLOW_RESET)
 		return 0;
-	return flow->ifindex[0] == skb->ifindex || flow->ifindex[1] == skb->ifindex;
+	if (flow->ifindex[0] != skb->ifindex && flow->ifindex[1] != skb->ifindex)
+		return 0;
+	/* ingress_ifindex 0: this host, e.g. that the tunnel takes no packets of that size. */
+	if (hook == HOOK_TO_WORKLOAD && (flow->security & SECURITY_TUNNEL_IN) && skb->ingress_ifindex && !from_tunnel(skb))
+		return -REASON_UNENCRYPTED_TRAFFIC;
+	mark_for_tunnel(skb, flow->security, &w->ends[1], hook);
+	return 1;
 }

@@ -127,6 +127,8 @@ static __always_inline int known_flow(struct __sk_buff *skb, struct work *w, str
 	__u32 side = side_of(p, flow);
 	int err;
 
+	/* Whatever becomes of the packet, a reset included: it leaves by the way of its flow or not at all. */
+	mark_for_tunnel(skb, flow->security, &w->ends[1], hook);
 	if (is_our_reset(p, flow))
 		return pass(p, hook);
 	if (flow->flags & FLOW_REDIRECTED)
@@ -181,8 +183,15 @@ __weak __noinline int slow_path(struct __sk_buff *skb, __u32 hook)
 	}
 	if (flow && !reopens(p, flow, side_of(p, flow)))
 		return known_flow(skb, w, flow, now, hook);
-	if ((p->flags & PACKET_ICMP_ERROR) && is_related(skb, p))
-		return pass(p, hook);
+	if (p->flags & PACKET_ICMP_ERROR) {
+		err = related(skb, w, hook);
+		if (err < 0) {
+			refuse(skb, p, w->ends, NULL, err, EVENT_RELATED, hook);
+			return drop(p, err, hook);
+		}
+		if (err)
+			return pass(p, hook);
+	}
 	err = open_flow(skb, w, hook | (is_released(skb, hook) ? 0 : MAY_HOLD));
 	if (err == OPENED_HOLD)
 		return hold(skb);
@@ -190,7 +199,9 @@ __weak __noinline int slow_path(struct __sk_buff *skb, __u32 hook)
 		go_on_draining(p, held, released);
 	if (err == OPENED_STEER)
 		return steer(skb, p, hook);
-	if (err == -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL)
+	if (err == -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL) {
+		mark_for_tunnel(skb, w->protect.security, &w->ends[1], hook);
 		return drop_or_reset(skb, w, err, hook);
+	}
 	return err ? drop(p, err, hook) : pass(p, hook);
 }

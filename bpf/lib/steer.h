@@ -71,13 +71,6 @@ static __noinline int has_socket(struct __sk_buff *skb, const struct packet *p)
 	return state != BPF_TCP_LISTEN;
 }
 
-static __always_inline int from_tunnel(struct __sk_buff *skb)
-{
-	struct protection_state *state = protection_in_force();
-
-	return state && state->tunnel_ifindex && skb->ingress_ifindex == state->tunnel_ifindex;
-}
-
 /*
  * A packet of one of Envoy's upstream connections.
  * Returns 1 when it is one and belongs to Envoy (steer it), 2 when it is one on its way to the workload (pass it),
