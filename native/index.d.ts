@@ -127,8 +127,13 @@ export declare function rules(family: number): PolicyRule[];
 export declare function ensureLocalRoute(family: number, table: number): boolean;
 export declare function removeLocalRoute(family: number, table: number): boolean;
 export declare function routes(family: number, table: number): TableRoute[];
-export declare function ensureNotrackTable(name: string, mark: number, mask: number): boolean;
-export declare function removeNotrackTable(name: string): boolean;
+export interface SteeringMarks {
+  steered: number;
+  untracked: number;
+  mask: number;
+}
+export declare function ensureSteeringTable(name: string, marks: SteeringMarks): boolean;
+export declare function removeSteeringTable(name: string): boolean;
 export declare function destroySockets(address: Uint8Array): number;
 export declare function spawn(program: string, args: string[], options: SpawnOptions): number;
 export declare function waitPid(pid: number, startTime?: number): ProcessEnd | null;

@@ -175,6 +175,12 @@ enum flow_flag {
 	FLOW_CHARGED = 64, /* a token of the initiator's quota is taken and not yet given back */
 };
 
+/* Of a redirected flow. */
+enum flow_steered {
+	STEERED_FIRST = 1,   /* before the node's stack saw it: connection tracking knows nothing of it, nor may it of the answers */
+	STEERED_ARRIVED = 2, /* Envoy's listener was asked for */
+};
+
 /* What one end's policy said: egress of the initiator, ingress of the responder. */
 struct flow_half {
 	__u32 revision; /* of the table that decided; 0 when this half is not decided on this node */
@@ -197,7 +203,8 @@ struct flow {
 	__u8 flags;
 	__u8 tcp_flags[2]; /* all TCP flags seen, by side */
 	__u8 version;
-	__u8 pad[3];
+	__u8 steered; /* enum flow_steered */
+	__u8 pad[2];
 	__u8 original_address[ADDRESS_BYTES]; /* reserved: destination before translation */
 	__be16 original_port;
 	__u8 spare[14];
@@ -301,8 +308,11 @@ enum statistic {
 	STATISTIC_COUNT = 16,
 };
 
-/* listeners: Envoy's listening sockets. Slot = generation of the Envoy * 2 + (IPv6 ? 1 : 0). */
-#define LISTENER_SLOTS 4
+/*
+ * listeners: Envoy's listening sockets. Slot = generation of the Envoy * 4 + (untracked ? 2 : 0) + (IPv6 ? 1 : 0). What an
+ * untracked one sends carries a mark that keeps it out of connection tracking; its port is the one after the other's.
+ */
+#define LISTENER_SLOTS 8
 
 /* proxy: which Envoy is in force. One entry. */
 struct proxy_state {
@@ -341,7 +351,7 @@ struct config {
 	__u64 fragment_ns;
 	__u32 mark_to_envoy;   /* a routing hint, never evidence; 0: nothing is ever steered */
 	__u32 loopback_ifindex;
-	__u16 envoy_port;      /* of Envoy's listeners, host order */
+	__u16 envoy_port;      /* of Envoy's listeners, host order; the untracked one has the next */
 	__u16 leg_port_first;  /* source ports of Envoy's upstream connections, host order: from here to the end */
-	__u32 spare;
+	__u32 mark_untracked;  /* what Envoy sends and connection tracking must not see */
 };

@@ -70,6 +70,8 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 		flow->flags |= FLOW_BYPASSED;
 	if (redirected)
 		flow->flags |= FLOW_REDIRECTED;
+	if (redirected && hook == HOOK_FROM_WORKLOAD)
+		flow->steered = STEERED_FIRST;
 	if (ends[initiator].ifindex)
 		flow->flags |= FLOW_CHARGED;
 	flow->egress = d.egress;

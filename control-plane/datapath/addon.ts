@@ -21,7 +21,7 @@ import type {
   NetworkInterface,
   RingOptions,
 } from './kernel.ts';
-import type { Family, PolicyRule, TableRoute } from './kernel-network.ts';
+import type { Family, PolicyRule, SteeringMarks, TableRoute } from './kernel-network.ts';
 import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
@@ -174,12 +174,12 @@ class AddonKernel implements Kernel {
     return call('network', () => this.#addon.routes(family, table));
   }
 
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean {
-    return call('network', () => this.#addon.ensureNotrackTable(name, mark, mask));
+  ensureSteeringTable(name: string, marks: SteeringMarks): boolean {
+    return call('network', () => this.#addon.ensureSteeringTable(name, marks));
   }
 
-  removeNotrackTable(name: string): boolean {
-    return call('network', () => this.#addon.removeNotrackTable(name));
+  removeSteeringTable(name: string): boolean {
+    return call('network', () => this.#addon.removeSteeringTable(name));
   }
 
   destroySockets(address: Uint8Array): number {

@@ -10,6 +10,15 @@ export interface PolicyRule {
   readonly priority: number;
 }
 
+/** Hints on packets, inside a mask. */
+export interface SteeringMarks {
+  /** On their way to Envoy. */
+  readonly steered: number;
+  /** Sent by Envoy, and to stay out of connection tracking. */
+  readonly untracked: number;
+  readonly mask: number;
+}
+
 export interface TableRoute {
   /** Delivered to this machine. */
   readonly local: boolean;
@@ -32,12 +41,13 @@ export interface NetworkKernel {
   removeLocalRoute(family: Family, table: number): boolean;
   routes(family: Family, table: number): readonly TableRoute[];
   /**
-   * The nftables table `inet NAME`: packets with this mark, coming in or sent from here, are not tracked. What else stands
-   * in the table is taken out. @returns false when it was there as it should be
+   * The nftables table `inet NAME`: steered packets that come in and untracked ones that are sent from here are not
+   * tracked, and no steered packet is forwarded. What else stands in the table is taken out.
+   * @returns false when it was there as it should be
    */
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean;
+  ensureSteeringTable(name: string, marks: SteeringMarks): boolean;
   /** @returns false when there was none */
-  removeNotrackTable(name: string): boolean;
+  removeSteeringTable(name: string): boolean;
   /**
    * Resets the TCP connections whose local end is this address (16 bytes), listening sockets excepted.
    * @returns how many

@@ -26,6 +26,8 @@ export interface DatapathSizes {
 export interface SteeringConfig {
   /** A routing hint on steered packets, inside 0xf00. */
   readonly mark: number;
+  /** The hint on what Envoy sends and connection tracking must not see. */
+  readonly untracked?: number;
   readonly envoyPort: number;
 }
 
@@ -100,6 +102,7 @@ export function loadDatapath(
     loopbackIfindex: LOOPBACK_IFINDEX,
     envoyPort: steering?.envoyPort ?? 0,
     legPortFirst: LEG_PORT_FIRST,
+    markUntracked: steering?.untracked ?? 0,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
     ...(pins ? { pinDirectory: pins.maps } : {}),

@@ -1,5 +1,5 @@
 /** Routing, nftables and processes of the kernel in memory: what was asked for stands in fields that a test reads. */
-import type { Family, NetworkKernel, PolicyRule, TableRoute } from './kernel-network.ts';
+import type { Family, NetworkKernel, PolicyRule, SteeringMarks, TableRoute } from './kernel-network.ts';
 import type { ProcessEnd, ProcessKernel, SpawnOptions } from './kernel-process.ts';
 
 /** One write, e.g. `endpoints set 0a000000`, `link 7 egress attach`. */
@@ -21,8 +21,8 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
   readonly policyRules: Record<Family, PolicyRule[]> = { 4: [], 6: [] };
   /** Tables with the local route. */
   readonly localTables: Record<Family, Set<number>> = { 4: new Set(), 6: new Set() };
-  /** Mark and mask by the table's name. */
-  readonly notrack = new Map<string, string>();
+  /** Marks by the table's name. */
+  readonly steeringTables = new Map<string, string>();
   readonly processes = new Map<number, MemoryProcess>();
   /** Open connections by the local address in hexadecimal: a test sets them. */
   readonly connections = new Map<string, number>();
@@ -65,17 +65,17 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
     return this.localTables[family].has(table) ? [{ local: true, prefixLength: 0, ifindex: 1 }] : [];
   }
 
-  ensureNotrackTable(name: string, mark: number, mask: number): boolean {
-    const wanted = `${mark}/${mask}`;
-    if (this.notrack.get(name) === wanted) return false;
-    this.notrack.set(name, wanted);
-    this.journal.push(`notrack ${name} ${wanted}`);
+  ensureSteeringTable(name: string, { steered, untracked, mask }: SteeringMarks): boolean {
+    const wanted = `${steered},${untracked}/${mask}`;
+    if (this.steeringTables.get(name) === wanted) return false;
+    this.steeringTables.set(name, wanted);
+    this.journal.push(`steering table ${name} ${wanted}`);
     return true;
   }
 
-  removeNotrackTable(name: string): boolean {
-    const there = this.notrack.delete(name);
-    if (there) this.journal.push(`notrack ${name} remove`);
+  removeSteeringTable(name: string): boolean {
+    const there = this.steeringTables.delete(name);
+    if (there) this.journal.push(`steering table ${name} remove`);
     return there;
   }
 

@@ -72,6 +72,11 @@ export const FlowFlag = {
   FLOW_CHARGED: 64,
 } as const;
 
+export const FlowSteered = {
+  STEERED_FIRST: 1,
+  STEERED_ARRIVED: 2,
+} as const;
+
 export const EventKind = {
   EVENT_NEW: 1,
   EVENT_DROP: 2,
@@ -390,11 +395,12 @@ export interface Flow {
   readonly flags: number;
   readonly tcpFlags: Uint8Array;
   readonly version: number;
+  readonly steered: number;
   readonly originalAddress: Uint8Array;
   readonly originalPort: number;
 }
 export const FLOW_SIZE = 128;
-export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 60, identity: 72, ifindex: 80, state: 88, flags: 89, tcpFlags: 90, version: 92, pad: 93, originalAddress: 96, originalPort: 112, spare: 114 } as const;
+export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 60, identity: 72, ifindex: 80, state: 88, flags: 89, tcpFlags: 90, version: 92, steered: 93, pad: 94, originalAddress: 96, originalPort: 112, spare: 114 } as const;
 export function readFlow(view: DataView, offset = 0): Flow {
   return {
     createdNs: view.getBigUint64(offset + 0, true),
@@ -409,6 +415,7 @@ export function readFlow(view: DataView, offset = 0): Flow {
     flags: view.getUint8(offset + 89),
     tcpFlags: bytesAt(view, offset + 90, 2),
     version: view.getUint8(offset + 92),
+    steered: view.getUint8(offset + 93),
     originalAddress: bytesAt(view, offset + 96, 16),
     originalPort: view.getUint16(offset + 112, false),
   };
@@ -426,6 +433,7 @@ export function writeFlow(view: DataView, offset: number, value: Flow): void {
   view.setUint8(offset + 89, value.flags);
   setBytes(view, offset + 90, 2, value.tcpFlags);
   view.setUint8(offset + 92, value.version);
+  view.setUint8(offset + 93, value.steered);
   setBytes(view, offset + 96, 16, value.originalAddress);
   view.setUint16(offset + 112, value.originalPort, false);
 }
@@ -574,9 +582,10 @@ export interface Config {
   readonly loopbackIfindex: number;
   readonly envoyPort: number;
   readonly legPortFirst: number;
+  readonly markUntracked: number;
 }
 export const CONFIG_SIZE = 80;
-export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, spare: 76 } as const;
+export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markUntracked: 76 } as const;
 export function readConfig(view: DataView, offset = 0): Config {
   return {
     scope: view.getUint32(offset + 0, true),
@@ -592,6 +601,7 @@ export function readConfig(view: DataView, offset = 0): Config {
     loopbackIfindex: view.getUint32(offset + 68, true),
     envoyPort: view.getUint16(offset + 72, true),
     legPortFirst: view.getUint16(offset + 74, true),
+    markUntracked: view.getUint32(offset + 76, true),
   };
 }
 export function writeConfig(view: DataView, offset: number, value: Config): void {
@@ -608,6 +618,7 @@ export function writeConfig(view: DataView, offset: number, value: Config): void
   view.setUint32(offset + 68, value.loopbackIfindex, true);
   view.setUint16(offset + 72, value.envoyPort, true);
   view.setUint16(offset + 74, value.legPortFirst, true);
+  view.setUint32(offset + 76, value.markUntracked, true);
 }
 export function encodeConfig(value: Config): Uint8Array {
   const bytes = new Uint8Array(80);
@@ -744,7 +755,7 @@ export const MAPS = {
   fragments: { maxEntries: 16384, keySize: 44, valueSize: 16 },
   ipcache: { maxEntries: 131072, keySize: 20, valueSize: 16 },
   ipcache_prefixes: { maxEntries: 16384, keySize: 24, valueSize: 16 },
-  listeners: { maxEntries: 4, keySize: 4, valueSize: 8 },
+  listeners: { maxEntries: 8, keySize: 4, valueSize: 8 },
   policy: { maxEntries: 131072, keySize: 16, valueSize: 12 },
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
   proxy: { maxEntries: 1, keySize: 4, valueSize: 8 },

@@ -14,8 +14,14 @@ type AccessLog = XdsMessages['envoy.config.accesslog.v3.AccessLog'];
 export interface ListenerOptions {
   /** The identity module, an absolute path. */
   readonly modulePath: string;
+  /** And the next one. */
   readonly port: number;
+  /** Of what Envoy sends and connection tracking must not see. */
+  readonly untrackedMark: number;
 }
+
+const SOL_SOCKET = 1;
+const SO_MARK = 36;
 
 const YES = { value: true } as const;
 const NO = { value: false } as const;
@@ -28,11 +34,22 @@ export function listeners(options: ListenerOptions): Listener[] {
   return [listener('sidestep-v4', '127.0.0.1', options), listener('sidestep-v6', '::1', options)];
 }
 
-/** On loopback only; the kernel hands it connections to other addresses. */
-function listener(name: string, address: string, { modulePath, port }: ListenerOptions): Listener {
+/**
+ * On loopback only; the kernel hands it connections to other addresses. Those that connection tracking has not seen are
+ * handed to the second socket, whose mark what it accepts inherits, the SYN-ACK included: nothing may be tracked there.
+ */
+function listener(name: string, address: string, { modulePath, port, untrackedMark }: ListenerOptions): Listener {
   return {
     name,
     address: { socket_address: { address, port_value: port } },
+    additional_addresses: [
+      {
+        address: { socket_address: { address, port_value: port + 1 } },
+        socket_options: {
+          socket_options: [{ level: SOL_SOCKET, name: SO_MARK, int_value: untrackedMark, state: 'STATE_PREBIND' }],
+        },
+      },
+    ],
     transparent: YES,
     listener_filters: [
       {

@@ -1,10 +1,11 @@
-//! One nftables table of ours: packets under the steering mark are not tracked. It stands before connection tracking
-//! (raw, -300) for what comes in and for what this machine sends. linux/netfilter/nf_tables.h.
+//! One nftables table of ours, before connection tracking (raw, -300): packets on their way to Envoy are not tracked, nor
+//! is what Envoy says that came or will be answered that way; and no packet on its way to Envoy is forwarded instead.
+//! linux/netfilter/nf_tables.h.
 use netlink_packet_core::{NetlinkMessage, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, HookNumber, InetHookNumber,
-    ListAttribute, Meta, MetaKey, NfTablesMessage, Operator, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags,
-    TableMessage,
+    Immediate, ListAttribute, Meta, MetaKey, NfTablesMessage, Operator, Register, RuleAttribute, RuleMessage, TableAttribute,
+    TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
@@ -18,9 +19,19 @@ const RAW: i32 = -300;
 const ACCEPT: u32 = 1;
 /// Of the expression "bitwise": and with a mask, then xor.
 const BOOLEAN: u32 = 0;
-const CHAINS: [(&str, InetHookNumber); 2] = [("prerouting", InetHookNumber::PreRouting), ("output", InetHookNumber::LocalOut)];
+/// NF_DROP
+const DROP: Verdict = Verdict::Other(0);
 
 type Expression = ListAttribute<ExpressionAttribute>;
+
+#[napi(object)]
+pub struct SteeringMarks {
+    /// Of packets on their way to Envoy.
+    pub steered: u32,
+    /// Of what Envoy sends that must stay out of connection tracking.
+    pub untracked: u32,
+    pub mask: u32,
+}
 
 fn inet(message: NfTablesMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message)
@@ -66,8 +77,8 @@ fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
     }
 }
 
-/// `meta mark & mask == mark notrack`
-fn expressions(mark: u32, mask: u32) -> Vec<Expression> {
+/// `meta mark & mask == mark`, then what is done.
+fn marked(mark: u32, mask: u32, action: Expression) -> Vec<Expression> {
     let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
     vec![
         Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::DestinationRegister(Register::Reg1)]).into(),
@@ -81,8 +92,30 @@ fn expressions(mark: u32, mask: u32) -> Vec<Expression> {
         ])
         .into(),
         Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(mark))]).into(),
-        ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())]),
+        action,
     ]
+}
+
+fn notrack() -> Expression {
+    ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())])
+}
+
+fn refuse() -> Expression {
+    let verdict = DataAttribute::Verdict(vec![VerdictAttribute::Code(DROP)]);
+    Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), Immediate::Data(verdict)]).into()
+}
+
+/// Each with its one rule.
+fn chains(name: &str, marks: &SteeringMarks) -> Vec<(ChainMessage, RuleMessage)> {
+    [
+        ("prerouting", InetHookNumber::PreRouting, marks.steered, notrack()),
+        // Without its rule or its route a steered packet would go out past Envoy.
+        ("forward", InetHookNumber::Forward, marks.steered, refuse()),
+        ("output", InetHookNumber::LocalOut, marks.untracked, notrack()),
+    ]
+    .into_iter()
+    .map(|(label, hook, mark, action)| (chain(name, label, hook), rule(name, label, marked(mark, marks.mask, action))))
+    .collect()
 }
 
 fn rule(table: &str, chain: &str, expressions: Vec<Expression>) -> RuleMessage {
@@ -108,6 +141,7 @@ fn same_expression(there: &Expression, wanted: &Expression) -> bool {
                 (Expressions::Meta(a), Expressions::Meta(b)) => holds(a, b),
                 (Expressions::Bitwise(a), Expressions::Bitwise(b)) => holds(a, b),
                 (Expressions::Cmp(a), Expressions::Cmp(b)) => holds(a, b),
+                (Expressions::Immediate(a), Expressions::Immediate(b)) => holds(a, b),
                 _ => false,
             },
             (other, part) => other == part,
@@ -172,11 +206,8 @@ fn in_place(name: &str, wanted: &[(ChainMessage, RuleMessage)]) -> Io<bool> {
         }))
 }
 
-fn ensure(name: &str, mark: u32, mask: u32) -> Io<bool> {
-    let wanted: Vec<(ChainMessage, RuleMessage)> = CHAINS
-        .iter()
-        .map(|(label, hook)| (chain(name, label, *hook), rule(name, label, expressions(mark, mask))))
-        .collect();
+fn ensure(name: &str, marks: &SteeringMarks) -> Io<bool> {
+    let wanted = chains(name, marks);
     if in_place(name, &wanted)? {
         return Ok(false);
     }
@@ -204,13 +235,13 @@ fn missing(error: std::io::Error) -> std::io::Error {
 
 /// Puts the table there whole, or again when it is not as it should be. False when it was.
 #[napi(catch_unwind)]
-pub fn ensure_notrack_table(name: String, mark: u32, mask: u32) -> Result<bool> {
-    ensure(&name, mark, mask).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
+pub fn ensure_steering_table(name: String, marks: SteeringMarks) -> Result<bool> {
+    ensure(&name, &marks).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
 }
 
 /// False when there is none.
 #[napi(catch_unwind)]
-pub fn remove_notrack_table(name: String) -> Result<bool> {
+pub fn remove_steering_table(name: String) -> Result<bool> {
     match transaction(vec![change(inet(NfTablesMessage::DeleteTable(table(&name))), 0)]) {
         Ok(()) => Ok(true),
         // No such table, or no tables at all.

@@ -137,11 +137,12 @@ describe('in a network namespace', () => {
   });
 
   describe('the nftables table', () => {
-    const ensure = ['ensureNotrackTable', 'sidestep-test', 0x200, 0xf00] as const;
-    const remove = ['removeNotrackTable', 'sidestep-test'] as const;
-    const chain = (name: string): string =>
-      `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000200 notrack }`;
-    const WHOLE = `table inet sidestep-test { ${chain('prerouting')} ${chain('output')} }`;
+    const marks = { steered: 0x200, untracked: 0x400, mask: 0xf00 };
+    const ensure = ['ensureSteeringTable', 'sidestep-test', marks] as const;
+    const remove = ['removeSteeringTable', 'sidestep-test'] as const;
+    const chain = (name: string, mark: string, action: string): string =>
+      `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000${mark} ${action} }`;
+    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} }`;
     const shown = async (): Promise<string> =>
       (await text('nft', 'list', 'table', 'inet', 'sidestep-test')).replace(/\s+/g, ' ');
 
@@ -155,6 +156,10 @@ describe('in a network namespace', () => {
     it.each([
       ['flushed', 'flush table inet sidestep-test'],
       ['without a chain', 'flush chain inet sidestep-test output; delete chain inet sidestep-test output'],
+      [
+        'with an action of somebody',
+        'flush chain inet sidestep-test forward; add rule inet sidestep-test forward meta mark & 0xf00 == 0x200 accept',
+      ],
       ['with a rule of somebody', 'insert rule inet sidestep-test prerouting accept'],
       ['with a chain of somebody', 'add chain inet sidestep-test other'],
       ['dormant', 'add table inet sidestep-test { flags dormant; }'],
@@ -167,7 +172,10 @@ describe('in a network namespace', () => {
     });
 
     it('takes another mark', async () => {
-      expect(await values(ensure, ['ensureNotrackTable', 'sidestep-test', 0x300, 0xf00])).toEqual([true, true]);
+      expect(await values(ensure, ['ensureSteeringTable', 'sidestep-test', { ...marks, steered: 0x300 }])).toEqual([
+        true,
+        true,
+      ]);
       expect(await shown()).toContain('== 0x00000300 notrack');
     });
 
@@ -178,7 +186,7 @@ describe('in a network namespace', () => {
       expect(await text('nft', 'list', 'ruleset')).toBe(before);
     });
 
-    it('keeps packets under the mark, and only those, out of connection tracking', async () => {
+    it('keeps what is sent under its mark, and only that, out of connection tracking', async () => {
       await values(ensure);
       const count = (state: string): string =>
         `add rule inet watch c udp dport 9 ct state ${state} counter comment "${state}"`;
@@ -186,10 +194,10 @@ describe('in a network namespace', () => {
       await text('nft', `${count('untracked')}; ${count('new')}`);
       const send = (mark: number): string =>
         `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 36, ${mark}); s.sendto(b"x", ("127.0.0.1", 9))`;
-      for (const mark of [0x200, 0x2ff, 0x100, 0]) await text('python3', '-c', send(mark));
+      for (const mark of [0x400, 0x4ff, 0x100, 0x200, 0]) await text('python3', '-c', send(mark));
       const listing = await text('nft', 'list', 'table', 'inet', 'watch');
       expect(listing).toMatch(/ct state untracked counter packets 2 /);
-      expect(listing).toMatch(/ct state new counter packets 2 /);
+      expect(listing).toMatch(/ct state new counter packets 3 /);
     });
   });
 
