@@ -156,6 +156,24 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     expect(lab.send(out({ tcpFlags: RST | ACK })).passed).toBe(true);
   });
 
+  it('tells the connection of a client beyond the uplink from that of Envoy with the same ports', () => {
+    guarded('ingress', [redirect(2, 31, 80)]);
+    const asked = into({ sourcePort: 61500 });
+    lab.leg(far, 61500, me, 80);
+    // The client's, also when Envoy's is there first.
+    expect(lab.deliver(asked, UPLINK)).toMatchObject({ steered: true });
+    expect(lab.deliver({ ...asked, tcpFlags: ACK }, UPLINK)).toMatchObject({ steered: true });
+    // Envoy's, and the answers to it.
+    expect(lab.deliver(asked, HOST)).toMatchObject({ passed: true, steered: false });
+    const answer = out({ sourcePort: 80, destinationPort: 61500, tcpFlags: SYN | ACK });
+    expect(lab.send(answer)).toMatchObject({ steered: true });
+    // Nobody's: it claims to be in the middle of Envoy's.
+    lab.forgetFlows();
+    lab.leg(far, 61500, me, 80);
+    expect(lab.deliver({ ...asked, tcpFlags: ACK }, UPLINK).passed).toBe(false);
+    expect(lab.counted('SOCKET_ASSIGN_FAILED')).toBe(1);
+  });
+
   it("drops a workload's new connections from the ports that are Envoy's", () => {
     lab.install([OPEN]);
     lab.endpoint({ ifindex: HERE, identity: ME, addresses: [me] });
