@@ -107,9 +107,11 @@ export interface FwMark {
   mark: number;
   mask: number;
 }
-export interface Untracked {
-  marks: FwMark[];
-  interfaces: string[];
+export interface PacketRules {
+  untrackedIn: FwMark[];
+  untrackedFrom: string[];
+  untrackedOut: FwMark[];
+  notForwarded: FwMark[];
 }
 export interface WireGuardPrefix {
   address: Buffer;
@@ -193,8 +195,8 @@ export declare function setWireguard(name: string, settings: { privateKey: Uint8
 export declare function setWireguardPeer(name: string, peer: WireGuardPeerChange): void;
 export declare function removeWireguardPeer(name: string, publicKey: Uint8Array): void;
 export declare function wireguard(name: string): WireGuardState;
-export declare function ensureNotrackTable(name: string, untracked: Untracked): boolean;
-export declare function removeNotrackTable(name: string): boolean;
+export declare function ensurePacketTable(name: string, rules: PacketRules): boolean;
+export declare function removePacketTable(name: string): boolean;
 export declare function destroySockets(address: Uint8Array): number;
 export declare function spawn(program: string, args: string[], options: SpawnOptions): number;
 export declare function waitPid(pid: number, startTime?: number): ProcessEnd | null;

@@ -218,6 +218,12 @@ enum flow_flag {
 	FLOW_CHARGED = 64, /* a token of the initiator's quota is taken and not yet given back */
 };
 
+/* Of a redirected flow. */
+enum flow_steered {
+	STEERED_FIRST = 1,   /* before the node's stack saw it: connection tracking knows nothing of it, nor may it of the answers */
+	STEERED_ARRIVED = 2, /* Envoy's listener was asked for */
+};
+
 /* What one end's policy said: egress of the initiator, ingress of the responder. */
 struct flow_half {
 	__u32 revision; /* of the table that decided; 0 when this half is not decided on this node */
@@ -253,7 +259,7 @@ struct flow {
 	__u8 version;
 	__u8 security; /* enum security */
 	__u8 hold_hook; /* where held packets go back to: enum hook */
-	__u8 pad;
+	__u8 steered; /* enum flow_steered */
 	__u64 proven_until_ns; /* of an authenticated flow, as of `generation` */
 	__u32 generation;
 	__u32 hold_ifindex;
@@ -372,10 +378,16 @@ enum statistic {
 };
 
 /*
- * listeners: Envoy's listening sockets. Slot = slot of the Envoy * 4 + (tunnel ? 2 : 0) + (IPv6 ? 1 : 0). Connections
- * that came through the tunnel have listeners of their own, whose mark their answers inherit, the first included.
+ * listeners: Envoy's listening sockets. Slot = slot of the Envoy * 8 + enum listener_kind * 2 + (IPv6 ? 1 : 0). What a
+ * connection is told by is the mark of the socket that accepted it, which the SYN-ACK has, too; the ports follow each other.
  */
-#define LISTENER_SLOTS 8
+enum listener_kind {
+	LISTENER_TRACKED = 0,
+	LISTENER_UNTRACKED = 1, /* connection tracking has not seen the client's packets, nor may it see the answers */
+	LISTENER_TUNNEL = 2,	/* the client is on another node and came through the tunnel */
+	LISTENER_KINDS = 3,
+};
+#define LISTENER_SLOTS 16
 
 /* proxy: which Envoy is in force. One entry. */
 struct proxy_state {
@@ -416,9 +428,9 @@ struct config {
 	__u64 fragment_ns;
 	__u32 mark_to_envoy;   /* a routing hint, never evidence; 0: nothing is ever steered */
 	__u32 loopback_ifindex;
-	__u16 envoy_port;      /* of Envoy's listeners, host order; the one before it for what comes through the tunnel */
+	__u16 envoy_port;      /* of Envoy's listeners, host order; enum listener_kind is added */
 	__u16 leg_port_first;  /* source ports of Envoy's upstream connections, host order: from here to the end */
 	__u32 mark_to_tunnel;  /* a routing hint, never evidence */
 	__u32 mark_released;   /* was held before; a hint too: it is judged like any other, only not held again */
-	__u32 spare;
+	__u32 mark_untracked;  /* what Envoy sends and connection tracking must not see */
 };

@@ -87,6 +87,26 @@ static __always_inline int is_current(const struct flow *flow, const struct end 
 }
 
 /*
+ * The same SYN again: the one before was lost between this hook and Envoy, or Envoy's answer on its way back. Neither
+ * happens without somebody (a firewall, rp_filter, a routing rule), and no other hook would tell.
+ */
+static __noinline int report_lost(struct __sk_buff *skb, const struct packet *p, const struct end *ends,
+				  const struct flow *flow, __u32 hook)
+{
+	struct decision d = { .egress = flow->egress, .ingress = flow->ingress };
+
+	count_packet(REASON_SOCKET_LOOKUP_FAILED, hook, p->length);
+	return refuse(skb, p, ends, &d, -REASON_SOCKET_LOOKUP_FAILED, 0, hook);
+}
+
+/* Answers to a client beyond the uplink pass no hook: there a lost one may have been lost anywhere. */
+static __always_inline int was_lost(const struct packet *p, const struct flow *flow)
+{
+	return is_opening(p) && flow->state == FLOW_NEW &&
+	       (!(flow->steered & STEERED_ARRIVED) || (flow->steered & STEERED_FIRST));
+}
+
+/*
  * A packet of a flow that goes through Envoy: the client's are steered, and only Envoy, which lives on this host, may
  * answer. Returns a TC action.
  */
@@ -109,6 +129,8 @@ static __always_inline int redirected(struct __sk_buff *skb, struct work *w, str
 		return side == 0 ? steer(skb, p, hook) : PASS;
 	}
 	if (side == 0) {
+		if (was_lost(p, flow))
+			report_lost(skb, p, w->ends, flow, hook);
 		account(skb, p, flow, 0, now, hook);
 		return steer(skb, p, hook);
 	}

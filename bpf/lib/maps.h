@@ -154,6 +154,7 @@ struct config_variable {
 		enum security security[0];
 		enum flow_state flow_state[0];
 		enum flow_flag flow_flag[0];
+		enum flow_steered flow_steered[0];
 		enum event_kind event_kind[0];
 		enum hook hook[0];
 		enum event_flag event_flag[0];

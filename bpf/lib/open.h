@@ -90,6 +90,8 @@ static __noinline int open_flow(struct __sk_buff *skb, struct work *w, __u32 hoo
 		flow->flags |= FLOW_BYPASSED;
 	if (redirected)
 		flow->flags |= FLOW_REDIRECTED;
+	if (redirected && hook == HOOK_FROM_WORKLOAD)
+		flow->steered = STEERED_FIRST;
 	if (w->ends[initiator & 1].ifindex)
 		flow->flags |= FLOW_CHARGED;
 	flow->security = w->protect.security;

@@ -12,6 +12,8 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+#define SOL_SOCKET 1
+#define SO_MARK 36
 
 /* Canonical key of a TCP connection between two ends. Returns 1 when the first is the higher one. */
 static __always_inline __u32 tcp_key(struct flow_key *key, const struct packet *p)
@@ -64,12 +66,16 @@ static __always_inline int is_unspecified(const __u8 *address)
 	return ((const __u64 *)address)[0] == 0 && ((const __u64 *)address)[1] == 0;
 }
 
-/* A steered connection that nobody listens for: the client gets a reset, and the flow says why. */
+/*
+ * A steered connection that nobody listens for: the client gets a reset, and the flow says why.
+ * @flow: NULL where the packet is of no flow: something has translated it on its way here
+ */
 static __noinline int report_no_listener(const struct packet *p, const struct flow *flow)
 {
 	struct event *event = event_begin();
+	__u32 hook = flow && flow->ifindex[0] ? HOOK_FROM_WORKLOAD : HOOK_TO_WORKLOAD;
 
-	count_packet(REASON_SOCKET_LOOKUP_FAILED, flow->ifindex[0] ? HOOK_FROM_WORKLOAD : HOOK_TO_WORKLOAD, p->length);
+	count_packet(REASON_SOCKET_LOOKUP_FAILED, hook, p->length);
 	if (!event)
 		return 0;
 	event->time_ns = bpf_ktime_get_ns();
@@ -82,6 +88,10 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	copy_address(event->destination, p->destination);
 	event->source_port = p->source_port;
 	event->destination_port = p->destination_port;
+	if (!flow) {
+		bpf_ringbuf_submit(event, 0);
+		return 0;
+	}
 	event->source_identity = flow->identity[0];
 	event->destination_identity = flow->identity[1];
 	event->source_ifindex = flow->ifindex[0];
@@ -95,18 +105,30 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	return 0;
 }
 
-static __always_inline __u32 slot_of(const struct proxy_state *state, int tunnel, __u32 family)
+/* Of the Envoy in force. */
+static __always_inline __u32 listener_slot(__u32 kind, __u32 family)
 {
-	return (state ? state->active : 0) * 4 + (tunnel ? 2 : 0) + (family == AF_INET6);
+	struct proxy_state *state;
+	__u32 zero = 0;
+
+	state = bpf_map_lookup_elem(&proxy, &zero);
+	return (state ? state->active : 0) * 8 + kind * 2 + (family == AF_INET6);
+}
+
+static __always_inline __u32 kind_of(const struct flow *flow)
+{
+	/* A client of this node is not answered through the tunnel, wherever the server is. */
+	if ((flow->security & SECURITY_TUNNEL_OUT) && !flow->ifindex[0])
+		return LISTENER_TUNNEL;
+	return flow->steered & STEERED_FIRST ? LISTENER_UNTRACKED : LISTENER_TRACKED;
 }
 
 static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 {
 	struct packet p = {};
-	struct proxy_state *state;
 	struct bpf_sock *listener;
 	struct flow *flow;
-	__u32 zero = 0, slot;
+	__u32 slot;
 	long err;
 
 	if (context->protocol != IPPROTO_TCP || context->ingress_ifindex != config.values.loopback_ifindex)
@@ -123,10 +145,14 @@ static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 	}
 	begin_tcp(&p, context->remote_port, bpf_htons((__u16)context->local_port));
 	flow = redirected_flow(&p);
-	if (!flow) /* a steered packet without an entry must not meet a listener of the node on the same port */
-		return is_nodes_own(p.destination) ? SK_PASS : SK_DROP;
-	state = bpf_map_lookup_elem(&proxy, &zero);
-	slot = slot_of(state, flow->security & SECURITY_TUNNEL_OUT && !flow->ifindex[0], context->family);
+	if (!flow) { /* a steered packet without an entry must not meet a listener of the node on the same port */
+		if (is_nodes_own(p.destination))
+			return SK_PASS;
+		report_no_listener(&p, NULL);
+		return SK_DROP;
+	}
+	flow->steered |= STEERED_ARRIVED;
+	slot = listener_slot(kind_of(flow), context->family);
 	listener = slot < LISTENER_SLOTS ? bpf_map_lookup_elem(&listeners, &slot) : NULL;
 	if (!listener) {
 		report_no_listener(&p, flow);
@@ -144,14 +170,26 @@ static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 /* Envoy's listener: kept so that sk_lookup can hand it connections. It listens on loopback only. */
 static __always_inline void remember_listener(struct bpf_sock_ops *context)
 {
-	struct proxy_state *state;
-	__u32 zero = 0, slot;
+	__u32 port = context->local_port, first = config.values.envoy_port, slot;
 
-	if (context->local_port != config.values.envoy_port && context->local_port + 1 != config.values.envoy_port)
+	if (port < first || port >= first + LISTENER_KINDS)
 		return;
-	state = bpf_map_lookup_elem(&proxy, &zero);
-	slot = slot_of(state, context->local_port != config.values.envoy_port, context->family);
+	slot = listener_slot(port - first, context->family);
 	bpf_sock_map_update(context, &listeners, &slot, BPF_ANY);
+}
+
+/*
+ * The answers of a workload of this node are steered before connection tracking sees them: it must not see the questions
+ * either, or it would call all but the first of them invalid.
+ */
+static __always_inline void keep_untracked(struct bpf_sock_ops *context, const struct packet *p)
+{
+	struct address_key key = { .scope = config.values.scope };
+	int mark = config.values.mark_untracked;
+
+	copy_address(key.address, p->destination);
+	if (bpf_map_lookup_elem(&endpoint_addresses, &key))
+		bpf_setsockopt(context, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
 /* Envoy connects upstream with the client's address: its port is chosen, its SYN not sent. */
@@ -172,6 +210,7 @@ static __always_inline void remember_leg(struct bpf_sock_ops *context)
 	}
 	if (is_nodes_own(p.source)) /* Envoy's own: ordinary traffic of the host */
 		return;
+	keep_untracked(context, &p);
 	begin_tcp(&p, bpf_htons((__u16)context->local_port), (__be16)(context->remote_port >> 16));
 	p.key.leg = LEG_ENVOY;
 	if (tcp_key(&key, &p))
@@ -190,9 +229,6 @@ static __always_inline void remember_leg(struct bpf_sock_ops *context)
 	else
 		count_statistic(STATISTIC_LEGS_RECORDED);
 }
-
-#define SOL_SOCKET 1
-#define SO_MARK 36
 
 /*
  * Envoy picks a backend for a client of this node: the client's policy must admit it at layer 4, both must be proven where

@@ -12,7 +12,7 @@ import { findObject, type Loaded, loadDatapath } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
 import { highestRule, highestRuleset } from '../datapath/policy-tables.ts';
 import { Protection } from '../datapath/protection.ts';
-import { MARK_TO_ENVOY } from '../datapath/steering.ts';
+import { MARK_TO_ENVOY, MARK_UNTRACKED } from '../datapath/steering.ts';
 import { envoyPaths } from '../envoy/paths.ts';
 import type { EnvoyView } from '../envoy/status.ts';
 import { Numbers } from '../identity/numbers.ts';
@@ -120,7 +120,7 @@ class Agent implements AgentView, RunningAgent {
     this.#metrics = new AgentMetrics(inputs.version, () => this.status());
     if (kernel.mountBpffs(config.bpffs)) inputs.log.info({ path: config.bpffs }, 'bpf file system mounted');
     const pins = pinsOf(config.bpffs, config.instance);
-    const steering = { mark: MARK_TO_ENVOY, envoyPort: config.envoyPort };
+    const steering = { mark: MARK_TO_ENVOY, untracked: MARK_UNTRACKED, envoyPort: config.envoyPort };
     this.#loaded = loadDatapath(kernel, findObject(import.meta.dirname), pins, config, features.coarseClock, steering);
     this.#object = this.#loaded.object;
     this.#datapath = new Datapath(kernel, this.#object, pins, {

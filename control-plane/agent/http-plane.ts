@@ -7,8 +7,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kernel, KernelObject } from '../datapath/kernel.ts';
+import { MARK_TO_TUNNEL } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
-import { Steering } from '../datapath/steering.ts';
+import { MARK_UNTRACKED, Steering } from '../datapath/steering.ts';
 import { accessLogService } from '../envoy/access-log.ts';
 import { AdminClient } from '../envoy/admin.ts';
 import { MODULE_IN_ENVOY, ProcessLauncher } from '../envoy/launcher.ts';
@@ -207,7 +208,8 @@ export class HttpPlane {
     const all = new Map<number, ServedRuleset>(rulesets);
     for (const [id, ruleset] of this.#retired) all.set(id, { ...ruleset, rules: 'layer4' });
     const { port } = this.#options;
-    for (const [type, resources] of encodeTraffic(this.#codec, translate(all, { modulePath: MODULE_IN_ENVOY, port })))
+    const listening = { modulePath: MODULE_IN_ENVOY, port, marks: [MARK_UNTRACKED, MARK_TO_TUNNEL] };
+    for (const [type, resources] of encodeTraffic(this.#codec, translate(all, listening)))
       this.#revision = this.#cache.set(type, resources);
     return this.#revision;
   }

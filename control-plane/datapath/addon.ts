@@ -22,7 +22,7 @@ import type {
   RingOptions,
 } from './kernel.ts';
 import type { Tap, TapEvents, WireGuardPeerChange, WireGuardState } from './kernel-devices.ts';
-import type { Family, PolicyRule, TableRoute, Untracked, Way } from './kernel-network.ts';
+import type { Family, PacketRules, PolicyRule, TableRoute, Way } from './kernel-network.ts';
 import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
@@ -196,13 +196,19 @@ class AddonKernel implements Kernel {
     return way ? { ifindex: way.ifindex, mtu: way.mtu } : undefined;
   }
 
-  ensureNotrackTable(name: string, { marks, interfaces }: Untracked): boolean {
-    const untracked = { marks: [...marks], interfaces: [...interfaces] };
-    return call('network', () => this.#addon.ensureNotrackTable(name, untracked));
+  ensurePacketTable(name: string, rules: PacketRules): boolean {
+    const { untrackedIn, untrackedFrom, untrackedOut, notForwarded } = rules;
+    const copy = {
+      untrackedIn: [...untrackedIn],
+      untrackedFrom: [...untrackedFrom],
+      untrackedOut: [...untrackedOut],
+      notForwarded: [...notForwarded],
+    };
+    return call('network', () => this.#addon.ensurePacketTable(name, copy));
   }
 
-  removeNotrackTable(name: string): boolean {
-    return call('network', () => this.#addon.removeNotrackTable(name));
+  removePacketTable(name: string): boolean {
+    return call('network', () => this.#addon.removePacketTable(name));
   }
 
   createWireGuard(name: string): boolean {

@@ -29,12 +29,20 @@ export interface Way {
   readonly mtu: number | undefined;
 }
 
-/** Packets that connection tracking, and with it address translation, leaves alone. */
-export interface Untracked {
-  /** Coming in or sent from here. */
-  readonly marks: readonly { readonly mark: number; readonly mask: number }[];
+export interface FwMark {
+  readonly mark: number;
+  readonly mask: number;
+}
+
+/** What connection tracking, and with it address translation, leaves alone, and what is never forwarded. */
+export interface PacketRules {
+  /** Coming in. */
+  readonly untrackedIn: readonly FwMark[];
   /** Names of interfaces that they come in by; the interface need not be there. */
-  readonly interfaces: readonly string[];
+  readonly untrackedFrom: readonly string[];
+  /** Sent from here. */
+  readonly untrackedOut: readonly FwMark[];
+  readonly notForwarded: readonly FwMark[];
 }
 
 /** Failures have the code KERNEL_FEATURE_MISSING where the kernel was built without what is asked for. */
@@ -61,9 +69,9 @@ export interface NetworkKernel {
   /** Where a packet of ours to this address (in text), under this mark, would go. undefined: nowhere */
   wayTo(address: string, mark: number): Way | undefined;
   /** The nftables table `inet NAME`. What else stands in it is taken out. @returns false when it was there as it should be */
-  ensureNotrackTable(name: string, untracked: Untracked): boolean;
+  ensurePacketTable(name: string, rules: PacketRules): boolean;
   /** @returns false when there was none */
-  removeNotrackTable(name: string): boolean;
+  removePacketTable(name: string): boolean;
   /**
    * Resets the TCP connections whose local end is this address (16 bytes), listening sockets excepted.
    * @returns how many

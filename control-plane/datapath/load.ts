@@ -26,6 +26,8 @@ export interface DatapathSizes {
 export interface SteeringConfig {
   /** A routing hint on steered packets, inside 0xf00. */
   readonly mark: number;
+  /** The hint on what Envoy sends and connection tracking must not see. */
+  readonly untracked?: number;
   readonly envoyPort: number;
 }
 
@@ -107,6 +109,7 @@ export function loadDatapath(
     legPortFirst: LEG_PORT_FIRST,
     markToTunnel: MARK_TO_TUNNEL,
     markReleased: MARK_RELEASED,
+    markUntracked: steering?.untracked ?? 0,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
     ...(pins ? { pinDirectory: pins.maps } : {}),

@@ -1,5 +1,5 @@
 /** Routing, nftables and processes of the kernel in memory: what was asked for stands in fields that a test reads. */
-import type { Family, NetworkKernel, PolicyRule, TableRoute, Untracked, Way } from './kernel-network.ts';
+import type { Family, NetworkKernel, PacketRules, PolicyRule, TableRoute, Way } from './kernel-network.ts';
 import type { ProcessEnd, ProcessKernel, SpawnOptions } from './kernel-process.ts';
 import { type Journal, MemoryDevices } from './memory-devices.ts';
 
@@ -33,7 +33,7 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
   /** By the address: a test sets them. */
   readonly ways = new Map<string, Way>();
   /** By the table's name. */
-  readonly notrack = new Map<string, string>();
+  readonly packetTables = new Map<string, string>();
   readonly processes = new Map<number, MemoryProcess>();
   /** Open connections by the local address in hexadecimal: a test sets them. */
   readonly connections = new Map<string, number>();
@@ -124,17 +124,22 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
         );
   }
 
-  ensureNotrackTable(name: string, { marks, interfaces }: Untracked): boolean {
-    const wanted = [...marks.map(({ mark, mask }) => `${mark}/${mask}`), ...interfaces].join(' ');
-    if (this.notrack.get(name) === wanted) return false;
-    this.notrack.set(name, wanted);
-    this.journal.push(`notrack ${name} ${wanted}`);
+  ensurePacketTable(name: string, rules: PacketRules): boolean {
+    const texts = (marks: PacketRules['untrackedIn']): string[] => marks.map(({ mark, mask }) => `${mark}/${mask}`);
+    const wanted = [
+      `in ${[...texts(rules.untrackedIn), ...rules.untrackedFrom].join(' ')}`,
+      `out ${texts(rules.untrackedOut).join(' ')}`,
+      `stay ${texts(rules.notForwarded).join(' ')}`,
+    ].join(', ');
+    if (this.packetTables.get(name) === wanted) return false;
+    this.packetTables.set(name, wanted);
+    this.journal.push(`packet table ${name}: ${wanted}`);
     return true;
   }
 
-  removeNotrackTable(name: string): boolean {
-    const there = this.notrack.delete(name);
-    if (there) this.journal.push(`notrack ${name} remove`);
+  removePacketTable(name: string): boolean {
+    const there = this.packetTables.delete(name);
+    if (there) this.journal.push(`packet table ${name}: remove`);
     return there;
   }
 

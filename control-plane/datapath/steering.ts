@@ -6,13 +6,15 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kernel, KernelLink, KernelObject, KernelProgram } from './kernel.ts';
-import type { Family, PolicyRule } from './kernel-network.ts';
+import type { Family, PacketRules, PolicyRule } from './kernel-network.ts';
 import type { Pins } from './pins.ts';
 import { assertSysctls, restoreSysctls } from './sysctls.ts';
 
 /** Marks are hints inside this mask; the rest of the 32 bits is other people's. */
 export const MARK_MASK = 0xf00;
 export const MARK_TO_ENVOY = 0x200;
+/** On what Envoy itself sends where connection tracking does not see the other direction. */
+export const MARK_UNTRACKED = 0x400;
 export const TABLE_TO_ENVOY = 2004;
 /** Before the rules of the system (32766), after `local` (0). */
 const RULE_PRIORITY = 9;
@@ -43,6 +45,15 @@ export interface SteeringOptions {
 }
 
 const sysctlRecord = (stateDir: string): string => join(stateDir, 'sysctls.json');
+const STEERED = [{ mark: MARK_TO_ENVOY, mask: MARK_MASK }];
+/** Without its rule or its route a steered packet would be forwarded past Envoy. */
+const PACKET_RULES: PacketRules = {
+  untrackedIn: STEERED,
+  untrackedFrom: [],
+  untrackedOut: [{ mark: MARK_UNTRACKED, mask: MARK_MASK }],
+  notForwarded: STEERED,
+};
+
 const tableName = (instance: string): string => `sidestep-${instance}`;
 
 export class Steering {
@@ -81,8 +92,7 @@ export class Steering {
         mended.push(`IPv${family} route in table ${TABLE_TO_ENVOY}`);
       if (this.#kernel.ensureRule(family, RULE)) mended.push(`IPv${family} rule for table ${TABLE_TO_ENVOY}`);
     }
-    const untracked = { marks: [{ mark: MARK_TO_ENVOY, mask: MARK_MASK }], interfaces: [] };
-    if (this.#kernel.ensureNotrackTable(tableName(instance), untracked))
+    if (this.#kernel.ensurePacketTable(tableName(instance), PACKET_RULES))
       mended.push(`nftables table inet ${tableName(instance)}`);
     return mended;
   }
@@ -131,6 +141,6 @@ export function removeSteering(kernel: Kernel, pins: Pins, instance: string, sta
     found = kernel.removeRule(family, RULE) || found;
     found = kernel.removeLocalRoute(family, TABLE_TO_ENVOY) || found;
   }
-  found = kernel.removeNotrackTable(tableName(instance)) || found;
+  found = kernel.removePacketTable(tableName(instance)) || found;
   return restoreSysctls(sysctlRecord(stateDir)) > 0 || found;
 }

@@ -4,7 +4,7 @@
  * an ICMP error, rather than sent as it is.
  */
 import { existsSync } from 'node:fs';
-import type { Family, NetworkKernel, PolicyRule, TableRoute } from '../datapath/kernel-network.ts';
+import type { Family, NetworkKernel, PacketRules, PolicyRule, TableRoute } from '../datapath/kernel-network.ts';
 import { SidestepError } from '../model/error.ts';
 import { MARK_ENCRYPT, MARK_MASK, RULE_PRIORITY, TABLE_TUNNEL } from './numbers.ts';
 
@@ -45,9 +45,13 @@ export class TunnelRoutes {
         mended.push(`IPv${family} "unreachable" in table ${TABLE_TUNNEL}`);
       if (this.#kernel.ensureRule(family, RULE)) mended.push(`IPv${family} rule for table ${TABLE_TUNNEL}`);
     }
-    const untracked = { marks: [{ mark: MARK_ENCRYPT, mask: MARK_MASK }], interfaces: [this.#device] };
-    if (this.#kernel.ensureNotrackTable(this.#table, untracked)) mended.push(`nftables table inet ${this.#table}`);
+    if (this.#kernel.ensurePacketTable(this.#table, this.#rules)) mended.push(`nftables table inet ${this.#table}`);
     return mended;
+  }
+
+  get #rules(): PacketRules {
+    const marks = [{ mark: MARK_ENCRYPT, mask: MARK_MASK }];
+    return { untrackedIn: marks, untrackedFrom: [this.#device], untrackedOut: marks, notForwarded: [] };
   }
 
   /** Once the device is up and knows its peers. @returns what was missing, in words */
@@ -68,7 +72,7 @@ export class TunnelRoutes {
       this.#kernel.removeRule(family, RULE),
       this.#kernel.removeUnreachableRoute(family, TABLE_TUNNEL),
     ]);
-    return [...removed, this.#kernel.removeNotrackTable(this.#table)].includes(true);
+    return [...removed, this.#kernel.removePacketTable(this.#table)].includes(true);
   }
 
   #requireOurs(family: Family): void {

@@ -134,7 +134,7 @@ describe('at start', () => {
       'rule 4 add 10: 1280/3840 -> 2005',
       'route 6 add 2005 unreachable',
       'rule 6 add 10: 1280/3840 -> 2005',
-      `notrack sidestep-test-tunnel 1280/3840 ${NAME}`,
+      `packet table sidestep-test-tunnel: in 1280/3840 ${NAME}, out 1280/3840, stay `,
       'start',
       `device ${NAME} add wireguard`,
       'device N address 192.0.0.8',
@@ -234,7 +234,7 @@ describe('while it is up', () => {
       () => kernel.removeDeviceRoute(4, TABLE_TUNNEL, tunnel.ifindex),
       `IPv4 route by ${NAME} in table 2005`,
     ],
-    ['the nftables table', () => kernel.notrack.clear(), 'nftables table inet sidestep-test-tunnel'],
+    ['the nftables table', () => kernel.packetTables.clear(), 'nftables table inet sidestep-test-tunnel'],
     ['the MTU', () => kernel.setLinkUp(tunnel.ifindex, 9000), `${NAME} up with MTU 1420`],
     ['a peer', () => kernel.removeWireGuardPeer(NAME, key(1)), `peer ${Buffer.from(key(1)).toString('base64')}`],
   ])('%s is put back, and named', async (_, takeAway, name) => {

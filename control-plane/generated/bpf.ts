@@ -97,6 +97,11 @@ export const FlowFlag = {
   FLOW_CHARGED: 64,
 } as const;
 
+export const FlowSteered = {
+  STEERED_FIRST: 1,
+  STEERED_ARRIVED: 2,
+} as const;
+
 export const EventKind = {
   EVENT_NEW: 1,
   EVENT_DROP: 2,
@@ -426,6 +431,7 @@ export interface Flow {
   readonly version: number;
   readonly security: number;
   readonly holdHook: number;
+  readonly steered: number;
   readonly provenUntilNs: bigint;
   readonly generation: number;
   readonly holdIfindex: number;
@@ -435,7 +441,7 @@ export interface Flow {
   readonly originalPort: number;
 }
 export const FLOW_SIZE = 160;
-export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 64, identity: 80, ifindex: 88, state: 96, flags: 97, tcpFlags: 98, version: 100, security: 101, holdHook: 102, pad: 103, provenUntilNs: 104, generation: 112, holdIfindex: 116, held: 120, released: 124, originalAddress: 128, originalPort: 144, spare: 146 } as const;
+export const FLOW_OFFSETS = { createdNs: 0, deadlineNs: 8, packets: 16, bytes: 32, egress: 48, ingress: 64, identity: 80, ifindex: 88, state: 96, flags: 97, tcpFlags: 98, version: 100, security: 101, holdHook: 102, steered: 103, provenUntilNs: 104, generation: 112, holdIfindex: 116, held: 120, released: 124, originalAddress: 128, originalPort: 144, spare: 146 } as const;
 export function readFlow(view: DataView, offset = 0): Flow {
   return {
     createdNs: view.getBigUint64(offset + 0, true),
@@ -452,6 +458,7 @@ export function readFlow(view: DataView, offset = 0): Flow {
     version: view.getUint8(offset + 100),
     security: view.getUint8(offset + 101),
     holdHook: view.getUint8(offset + 102),
+    steered: view.getUint8(offset + 103),
     provenUntilNs: view.getBigUint64(offset + 104, true),
     generation: view.getUint32(offset + 112, true),
     holdIfindex: view.getUint32(offset + 116, true),
@@ -476,6 +483,7 @@ export function writeFlow(view: DataView, offset: number, value: Flow): void {
   view.setUint8(offset + 100, value.version);
   view.setUint8(offset + 101, value.security);
   view.setUint8(offset + 102, value.holdHook);
+  view.setUint8(offset + 103, value.steered);
   view.setBigUint64(offset + 104, value.provenUntilNs, true);
   view.setUint32(offset + 112, value.generation, true);
   view.setUint32(offset + 116, value.holdIfindex, true);
@@ -706,9 +714,10 @@ export interface Config {
   readonly legPortFirst: number;
   readonly markToTunnel: number;
   readonly markReleased: number;
+  readonly markUntracked: number;
 }
 export const CONFIG_SIZE = 88;
-export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markToTunnel: 76, markReleased: 80, spare: 84 } as const;
+export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markToTunnel: 76, markReleased: 80, markUntracked: 84 } as const;
 export function readConfig(view: DataView, offset = 0): Config {
   return {
     scope: view.getUint32(offset + 0, true),
@@ -726,6 +735,7 @@ export function readConfig(view: DataView, offset = 0): Config {
     legPortFirst: view.getUint16(offset + 74, true),
     markToTunnel: view.getUint32(offset + 76, true),
     markReleased: view.getUint32(offset + 80, true),
+    markUntracked: view.getUint32(offset + 84, true),
   };
 }
 export function writeConfig(view: DataView, offset: number, value: Config): void {
@@ -744,6 +754,7 @@ export function writeConfig(view: DataView, offset: number, value: Config): void
   view.setUint16(offset + 74, value.legPortFirst, true);
   view.setUint32(offset + 76, value.markToTunnel, true);
   view.setUint32(offset + 80, value.markReleased, true);
+  view.setUint32(offset + 84, value.markUntracked, true);
 }
 export function encodeConfig(value: Config): Uint8Array {
   const bytes = new Uint8Array(88);
@@ -887,7 +898,7 @@ export const MAPS = {
   fragments: { maxEntries: 16384, keySize: 44, valueSize: 16 },
   ipcache: { maxEntries: 131072, keySize: 20, valueSize: 16 },
   ipcache_prefixes: { maxEntries: 16384, keySize: 24, valueSize: 16 },
-  listeners: { maxEntries: 8, keySize: 4, valueSize: 8 },
+  listeners: { maxEntries: 16, keySize: 4, valueSize: 8 },
   policy: { maxEntries: 131072, keySize: 16, valueSize: 12 },
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
   protection: { maxEntries: 1, keySize: 4, valueSize: 16 },

@@ -27,13 +27,15 @@ export const XDS_TABLE = {
     'envoy.config.core.v3.Pipe': { path: '1 string', mode: '2 uint32' },
     'envoy.config.core.v3.SocketAddress': { protocol: '1 envoy.config.core.v3.SocketAddress.Protocol', address: '2 string', port_value: '3|port_specifier uint32' },
     'envoy.config.core.v3.SocketOption': { description: '1 string', level: '2 int64', name: '3 int64', int_value: '4|value int64', buf_value: '5|value bytes', state: '6 envoy.config.core.v3.SocketOption.SocketState' },
+    'envoy.config.core.v3.SocketOptionsOverride': { socket_options: '1 repeated envoy.config.core.v3.SocketOption' },
     'envoy.config.endpoint.v3.ClusterLoadAssignment': { cluster_name: '1 string', endpoints: '2 repeated envoy.config.endpoint.v3.LocalityLbEndpoints' },
     'envoy.config.endpoint.v3.Endpoint': { address: '1 envoy.config.core.v3.Address' },
     'envoy.config.endpoint.v3.LbEndpoint': { endpoint: '1|host_identifier envoy.config.endpoint.v3.Endpoint' },
     'envoy.config.endpoint.v3.LocalityLbEndpoints': { lb_endpoints: '2 repeated envoy.config.endpoint.v3.LbEndpoint' },
+    'envoy.config.listener.v3.AdditionalAddress': { address: '1 envoy.config.core.v3.Address', socket_options: '2 envoy.config.core.v3.SocketOptionsOverride' },
     'envoy.config.listener.v3.Filter': { name: '1 string', typed_config: '4|config_type google.protobuf.Any' },
     'envoy.config.listener.v3.FilterChain': { filters: '3 repeated envoy.config.listener.v3.Filter', name: '7 string' },
-    'envoy.config.listener.v3.Listener': { name: '1 string', address: '2 envoy.config.core.v3.Address', filter_chains: '3 repeated envoy.config.listener.v3.FilterChain', per_connection_buffer_limit_bytes: '5 google.protobuf.UInt32Value', listener_filters: '9 repeated envoy.config.listener.v3.ListenerFilter', listener_filters_timeout: '15 google.protobuf.Duration', transparent: '10 google.protobuf.BoolValue', socket_options: '13 repeated envoy.config.core.v3.SocketOption', enable_reuse_port: '29 google.protobuf.BoolValue', tcp_backlog_size: '24 google.protobuf.UInt32Value', bind_to_port: '26 google.protobuf.BoolValue' },
+    'envoy.config.listener.v3.Listener': { name: '1 string', address: '2 envoy.config.core.v3.Address', additional_addresses: '33 repeated envoy.config.listener.v3.AdditionalAddress', filter_chains: '3 repeated envoy.config.listener.v3.FilterChain', per_connection_buffer_limit_bytes: '5 google.protobuf.UInt32Value', listener_filters: '9 repeated envoy.config.listener.v3.ListenerFilter', listener_filters_timeout: '15 google.protobuf.Duration', transparent: '10 google.protobuf.BoolValue', socket_options: '13 repeated envoy.config.core.v3.SocketOption', enable_reuse_port: '29 google.protobuf.BoolValue', tcp_backlog_size: '24 google.protobuf.UInt32Value', bind_to_port: '26 google.protobuf.BoolValue' },
     'envoy.config.listener.v3.ListenerFilter': { name: '1 string', typed_config: '3|config_type google.protobuf.Any' },
     'envoy.config.rbac.v3.Action': { name: '1 string', action: '2 envoy.config.rbac.v3.RBAC.Action' },
     'envoy.config.rbac.v3.RBAC': { action: '1 envoy.config.rbac.v3.RBAC.Action' },
@@ -247,6 +249,9 @@ export interface XdsMessages {
     readonly buf_value?: Uint8Array;
     readonly state?: XdsEnums['envoy.config.core.v3.SocketOption.SocketState'];
   };
+  'envoy.config.core.v3.SocketOptionsOverride': {
+    readonly socket_options?: readonly XdsMessages['envoy.config.core.v3.SocketOption'][];
+  };
   'envoy.config.endpoint.v3.ClusterLoadAssignment': {
     readonly cluster_name?: string;
     readonly endpoints?: readonly XdsMessages['envoy.config.endpoint.v3.LocalityLbEndpoints'][];
@@ -260,6 +265,10 @@ export interface XdsMessages {
   'envoy.config.endpoint.v3.LocalityLbEndpoints': {
     readonly lb_endpoints?: readonly XdsMessages['envoy.config.endpoint.v3.LbEndpoint'][];
   };
+  'envoy.config.listener.v3.AdditionalAddress': {
+    readonly address?: XdsMessages['envoy.config.core.v3.Address'];
+    readonly socket_options?: XdsMessages['envoy.config.core.v3.SocketOptionsOverride'];
+  };
   'envoy.config.listener.v3.Filter': {
     readonly name?: string;
     readonly typed_config?: XdsAny;
@@ -271,6 +280,7 @@ export interface XdsMessages {
   'envoy.config.listener.v3.Listener': {
     readonly name?: string;
     readonly address?: XdsMessages['envoy.config.core.v3.Address'];
+    readonly additional_addresses?: readonly XdsMessages['envoy.config.listener.v3.AdditionalAddress'][];
     readonly filter_chains?: readonly XdsMessages['envoy.config.listener.v3.FilterChain'][];
     readonly per_connection_buffer_limit_bytes?: XdsMessages['google.protobuf.UInt32Value'];
     readonly listener_filters?: readonly XdsMessages['envoy.config.listener.v3.ListenerFilter'][];

@@ -14,8 +14,14 @@ type AccessLog = XdsMessages['envoy.config.accesslog.v3.AccessLog'];
 export interface ListenerOptions {
   /** The identity module, an absolute path. */
   readonly modulePath: string;
+  /** And the next ones, one for each mark. */
   readonly port: number;
+  /** On what Envoy answers, by the kind of connection: enum listener_kind in bpf/include/shared.h, from 1 on. */
+  readonly marks: readonly number[];
 }
+
+const SOL_SOCKET = 1;
+const SO_MARK = 36;
 
 const YES = { value: true } as const;
 const NO = { value: false } as const;
@@ -28,11 +34,21 @@ export function listeners(options: ListenerOptions): Listener[] {
   return [listener('sidestep-v4', '127.0.0.1', options), listener('sidestep-v6', '::1', options)];
 }
 
-/** On loopback only; the kernel hands it connections to other addresses. */
-function listener(name: string, address: string, { modulePath, port }: ListenerOptions): Listener {
+/**
+ * On loopback only; the kernel hands it connections to other addresses. Those that connection tracking has not seen, and
+ * those that came through the tunnel, are handed to sockets of their own, whose mark what they accept inherits, the SYN-ACK
+ * included.
+ */
+function listener(name: string, address: string, { modulePath, port, marks }: ListenerOptions): Listener {
   return {
     name,
     address: { socket_address: { address, port_value: port } },
+    additional_addresses: marks.map((mark, i) => ({
+      address: { socket_address: { address, port_value: port + 1 + i } },
+      socket_options: {
+        socket_options: [{ level: SOL_SOCKET, name: SO_MARK, int_value: mark, state: 'STATE_PREBIND' }],
+      },
+    })),
     transparent: YES,
     listener_filters: [
       {

@@ -6,7 +6,7 @@ import { Codec } from '../xds/codec.ts';
 import { LISTENER_TYPE, ROUTE_TYPE } from '../xds/types.ts';
 import { encodeTraffic, type TrafficResources, translate } from './resources.ts';
 
-const OPTIONS = { modulePath: '/usr/lib/sidestep/module.so', port: 15001 };
+const OPTIONS = { modulePath: '/usr/lib/sidestep/module.so', port: 15001, marks: [0x400, 0x500] };
 const codec = new Codec<XdsMessages>(XDS_TABLE);
 
 type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
@@ -123,10 +123,16 @@ test('the same rulesets give the same bytes, in whatever order they come', () =>
   expect(encodeTraffic(codec, from(a, b))).toEqual(encodeTraffic(codec, from(b, a)));
 });
 
-test('listeners are on loopback, transparent, and ask the module first', () => {
+test('listeners are on loopback, transparent, ask the module first, and have a second port whose packets are marked', () => {
   expect(from().listeners).toMatchObject(
     ['127.0.0.1', '::1'].map((address) => ({
       address: { socket_address: { address, port_value: 15001 } },
+      additional_addresses: [
+        {
+          address: { socket_address: { address, port_value: 15002 } },
+          socket_options: { socket_options: [{ level: 1, name: 36, int_value: 0x400, state: 'STATE_PREBIND' }] },
+        },
+      ],
       transparent: { value: true },
       listener_filters: [
         { typed_config: { dynamic_module_config: { module: { local: { filename: OPTIONS.modulePath } } } } },

@@ -1,10 +1,10 @@
-//! nftables tables of ours: packets under certain marks, or from certain interfaces, are not tracked and so not translated.
-//! They stand before connection tracking (raw, -300) for what comes in and for what this machine sends. linux/netfilter/nf_tables.h.
+//! nftables tables of ours: packets under certain marks, or from certain interfaces, are not tracked and so not translated
+//! (before connection tracking: raw, -300), and some are never forwarded. linux/netfilter/nf_tables.h.
 use netlink_packet_core::{NetlinkMessage, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
     Bitwise, ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, HookNumber, InetHookNumber,
-    ListAttribute, Meta, MetaKey, NfTablesMessage, Operator, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags,
-    TableMessage,
+    Immediate, ListAttribute, Meta, MetaKey, NfTablesMessage, Operator, Register, RuleAttribute, RuleMessage, TableAttribute,
+    TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
@@ -19,9 +19,12 @@ const ACCEPT: u32 = 1;
 /// Of the expression "bitwise": and with a mask, then xor.
 const BOOLEAN: u32 = 0;
 const PREROUTING: &str = "prerouting";
+const FORWARD: &str = "forward";
 const OUTPUT: &str = "output";
 /// Names are compared whole, zeroes included (IFNAMSIZ).
 const NAME_SIZE: usize = 16;
+/// NF_DROP
+const DROP: Verdict = Verdict::Other(0);
 
 #[napi(object)]
 pub struct FwMark {
@@ -29,12 +32,17 @@ pub struct FwMark {
     pub mask: u32,
 }
 
-/// What is not tracked.
+/// What happens to which packets.
 #[napi(object)]
-pub struct Untracked {
-    pub marks: Vec<FwMark>,
-    /// Names of interfaces that packets come in by.
-    pub interfaces: Vec<String>,
+pub struct PacketRules {
+    /// Not tracked when they come in.
+    pub untracked_in: Vec<FwMark>,
+    /// Names of interfaces that untracked packets come in by.
+    pub untracked_from: Vec<String>,
+    /// Not tracked when this machine sends them.
+    pub untracked_out: Vec<FwMark>,
+    /// Never forwarded.
+    pub not_forwarded: Vec<FwMark>,
 }
 
 type Expression = ListAttribute<ExpressionAttribute>;
@@ -83,10 +91,6 @@ fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
     }
 }
 
-fn notrack() -> Expression {
-    ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())])
-}
-
 /// `iifname "name" notrack`
 fn from_interface(name: &str) -> Vec<Expression> {
     let mut padded = name.as_bytes().to_vec();
@@ -98,8 +102,8 @@ fn from_interface(name: &str) -> Vec<Expression> {
     ]
 }
 
-/// `meta mark & mask == mark notrack`
-fn under_mark(FwMark { mark, mask }: &FwMark) -> Vec<Expression> {
+/// `meta mark & mask == mark`, then what is done.
+fn marked(FwMark { mark, mask }: &FwMark, action: Expression) -> Vec<Expression> {
     let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
     vec![
         Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::DestinationRegister(Register::Reg1)]).into(),
@@ -113,8 +117,32 @@ fn under_mark(FwMark { mark, mask }: &FwMark) -> Vec<Expression> {
         ])
         .into(),
         Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(*mark))]).into(),
-        notrack(),
+        action,
     ]
+}
+
+fn notrack() -> Expression {
+    ListAttribute::Element(vec![ExpressionAttribute::Name("notrack".into())])
+}
+
+fn refuse() -> Expression {
+    let verdict = DataAttribute::Verdict(vec![VerdictAttribute::Code(DROP)]);
+    Expressions::Immediate(vec![Immediate::DestinationRegister(Register::Verdict), Immediate::Data(verdict)]).into()
+}
+
+/// Each with its rules; one that would have none is left out.
+fn chains(name: &str, rules: &PacketRules) -> Vec<(ChainMessage, Vec<RuleMessage>)> {
+    let all = |marks: &[FwMark], action: fn() -> Expression| marks.iter().map(|each| marked(each, action())).collect::<Vec<_>>();
+    let incoming = [all(&rules.untracked_in, notrack), rules.untracked_from.iter().map(|each| from_interface(each)).collect()].concat();
+    [
+        (PREROUTING, InetHookNumber::PreRouting, incoming),
+        (FORWARD, InetHookNumber::Forward, all(&rules.not_forwarded, refuse)),
+        (OUTPUT, InetHookNumber::LocalOut, all(&rules.untracked_out, notrack)),
+    ]
+    .into_iter()
+    .filter(|(_, _, rules)| !rules.is_empty())
+    .map(|(label, hook, rules)| (chain(name, label, hook), rules.into_iter().map(|each| rule(name, label, each)).collect()))
+    .collect()
 }
 
 fn rule(table: &str, chain: &str, expressions: Vec<Expression>) -> RuleMessage {
@@ -140,6 +168,7 @@ fn same_expression(there: &Expression, wanted: &Expression) -> bool {
                 (Expressions::Meta(a), Expressions::Meta(b)) => holds(a, b),
                 (Expressions::Bitwise(a), Expressions::Bitwise(b)) => holds(a, b),
                 (Expressions::Cmp(a), Expressions::Cmp(b)) => holds(a, b),
+                (Expressions::Immediate(a), Expressions::Immediate(b)) => holds(a, b),
                 _ => false,
             },
             (other, part) => other == part,
@@ -204,14 +233,8 @@ fn in_place(name: &str, wanted: &[(ChainMessage, Vec<RuleMessage>)]) -> Io<bool>
         }))
 }
 
-fn ensure(name: &str, untracked: &Untracked) -> Io<bool> {
-    let rules = |label: &str, all: Vec<Vec<Expression>>| all.into_iter().map(|each| rule(name, label, each)).collect();
-    let marked = || untracked.marks.iter().map(under_mark).collect::<Vec<_>>();
-    let incoming = [marked(), untracked.interfaces.iter().map(|each| from_interface(each)).collect()].concat();
-    let wanted: Vec<(ChainMessage, Vec<RuleMessage>)> = vec![
-        (chain(name, PREROUTING, InetHookNumber::PreRouting), rules(PREROUTING, incoming)),
-        (chain(name, OUTPUT, InetHookNumber::LocalOut), rules(OUTPUT, marked())),
-    ];
+fn ensure(name: &str, wanted_rules: &PacketRules) -> Io<bool> {
+    let wanted = chains(name, wanted_rules);
     if in_place(name, &wanted)? {
         return Ok(false);
     }
@@ -239,16 +262,16 @@ fn missing(error: std::io::Error) -> std::io::Error {
 
 /// Puts the table there whole, or again when it is not as it should be. False when it was.
 #[napi(catch_unwind)]
-pub fn ensure_notrack_table(name: String, untracked: Untracked) -> Result<bool> {
-    if untracked.interfaces.iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
+pub fn ensure_packet_table(name: String, rules: PacketRules) -> Result<bool> {
+    if rules.untracked_from.iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
         return Err(failure(libc::EINVAL, "no name of an interface", ""));
     }
-    ensure(&name, &untracked).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
+    ensure(&name, &rules).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))
 }
 
 /// False when there is none.
 #[napi(catch_unwind)]
-pub fn remove_notrack_table(name: String) -> Result<bool> {
+pub fn remove_packet_table(name: String) -> Result<bool> {
     match transaction(vec![change(inet(NfTablesMessage::DeleteTable(table(&name))), 0)]) {
         Ok(()) => Ok(true),
         // No such table, or no tables at all.

@@ -15,10 +15,15 @@ import {
   encodeAddressKey,
   encodeEndpoint,
   encodeEndpointAddress,
+  encodeFlowKey,
   encodeIpcacheEntry,
   encodePrefixKey,
   encodeQuota,
+  FLOW_OFFSETS,
+  FLOW_SIZE,
   type Flow,
+  FlowFlag,
+  FlowState,
   IpcacheFlag,
   readFlow,
   type Statistic,
@@ -32,6 +37,7 @@ import { frame, type PacketSpec, WORKLOAD_MAC } from './packets.ts';
 /** Where BPF_PROG_TEST_RUN runs: the loopback device. */
 export const HERE = 1;
 const SHOT = 2;
+const LEG_ENVOY = 1;
 /** TC_ACT_REDIRECT: handed to Envoy, or put aside. */
 const REDIRECT = 7;
 
@@ -208,6 +214,27 @@ export class Lab implements Disposable {
     const { values, count } = this.map('flows').dump();
     const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
     return Array.from({ length: count }, (_, i) => readFlow(view, i * this.map('flows').valueSize));
+  }
+
+  /** One of Envoy's own connections, as the hook on its cgroup notes it. */
+  leg(source: string, sourcePort: number, destination: string, destinationPort: number): void {
+    const [from, to] = [parseAddress(source), parseAddress(destination)];
+    // As the programs compare them: two words of this machine.
+    const word = (address: Uint8Array, at: number): bigint =>
+      new DataView(address.buffer, address.byteOffset).getBigUint64(at, true);
+    const at = word(from, 0) === word(to, 0) ? 8 : 0;
+    const high = word(from, at) > word(to, at);
+    const [low, lowPort] = high ? [to, destinationPort] : [from, sourcePort];
+    const [top, highPort] = high ? [from, sourcePort] : [to, destinationPort];
+    const key = { scope: 0, protocol: 6, leg: LEG_ENVOY, low, high: top, lowPort, highPort };
+    const flags = FlowFlag.FLOW_CLOSE_REPORTED | (high ? FlowFlag.FLOW_INITIATOR_IS_HIGH : 0);
+    const value = new Uint8Array(FLOW_SIZE);
+    const view = new DataView(value.buffer);
+    view.setBigUint64(FLOW_OFFSETS.deadlineNs, this.kernel.monotonicNs() + 60_000_000_000n, true);
+    view.setUint8(FLOW_OFFSETS.state, FlowState.FLOW_NEW);
+    view.setUint8(FLOW_OFFSETS.flags, flags);
+    view.setUint8(FLOW_OFFSETS.version, 1);
+    this.map('flows').update(encodeFlowKey(key), value);
   }
 
   forgetFlows(): void {

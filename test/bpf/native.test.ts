@@ -225,12 +225,18 @@ describe('in a network namespace', () => {
   });
 
   describe('the nftables table', () => {
-    const untracked = { marks: [{ mark: 0x200, mask: 0xf00 }], interfaces: [] };
-    const ensure = ['ensureNotrackTable', 'sidestep-test', untracked] as const;
-    const remove = ['removeNotrackTable', 'sidestep-test'] as const;
-    const chain = (name: string): string =>
-      `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000200 notrack }`;
-    const WHOLE = `table inet sidestep-test { ${chain('prerouting')} ${chain('output')} }`;
+    const under = (mark: number): { mark: number; mask: number } => ({ mark, mask: 0xf00 });
+    const rules = {
+      untrackedIn: [under(0x200)],
+      untrackedFrom: [],
+      untrackedOut: [under(0x400)],
+      notForwarded: [under(0x200)],
+    };
+    const ensure = ['ensurePacketTable', 'sidestep-test', rules] as const;
+    const remove = ['removePacketTable', 'sidestep-test'] as const;
+    const chain = (name: string, mark: string, action: string): string =>
+      `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000${mark} ${action} }`;
+    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} }`;
     const shown = async (): Promise<string> =>
       (await text('nft', 'list', 'table', 'inet', 'sidestep-test')).replace(/\s+/g, ' ');
 
@@ -244,6 +250,10 @@ describe('in a network namespace', () => {
     it.each([
       ['flushed', 'flush table inet sidestep-test'],
       ['without a chain', 'flush chain inet sidestep-test output; delete chain inet sidestep-test output'],
+      [
+        'with an action of somebody',
+        'flush chain inet sidestep-test forward; add rule inet sidestep-test forward meta mark & 0xf00 == 0x200 accept',
+      ],
       ['with a rule of somebody', 'insert rule inet sidestep-test prerouting accept'],
       ['with a chain of somebody', 'add chain inet sidestep-test other'],
       ['dormant', 'add table inet sidestep-test { flags dormant; }'],
@@ -256,17 +266,15 @@ describe('in a network namespace', () => {
     });
 
     it('takes another mark', async () => {
-      const other = { marks: [{ mark: 0x300, mask: 0xf00 }], interfaces: [] };
-      expect(await values(ensure, ['ensureNotrackTable', 'sidestep-test', other])).toEqual([true, true]);
+      const other = { ...rules, untrackedIn: [under(0x300)] };
+      expect(await values(ensure, ['ensurePacketTable', 'sidestep-test', other])).toEqual([true, true]);
       expect(await shown()).toContain('== 0x00000300 notrack');
     });
 
     it('takes several marks, and interfaces by name', async () => {
-      const marks = [
-        { mark: 0x200, mask: 0xf00 },
-        { mark: 0x500, mask: 0xf00 },
-      ];
-      const both = ['ensureNotrackTable', 'sidestep-test', { marks, interfaces: ['swg-default'] }] as const;
+      const marks = [under(0x200), under(0x500)];
+      const wanted = { untrackedIn: marks, untrackedFrom: ['swg-default'], untrackedOut: marks, notForwarded: [] };
+      const both = ['ensurePacketTable', 'sidestep-test', wanted] as const;
       expect(await values(ensure, both, both)).toEqual([true, true, false]);
       const marked = marks.map(({ mark }) => `meta mark & 0x00000f00 == 0x00000${mark.toString(16)} notrack`).join(' ');
       const head = (name: string): string => `chain ${name} { type filter hook ${name} priority raw; policy accept;`;
@@ -275,7 +283,8 @@ describe('in a network namespace', () => {
       );
       await text('nft', 'add rule inet sidestep-test output meta mark 7 notrack');
       expect(await values(both, both)).toEqual([true, false]);
-      const name = ['ensureNotrackTable', 'sidestep-test', { marks, interfaces: ['sixteen-letters-'] }] as const;
+      const bad = { ...wanted, untrackedFrom: ['sixteen-letters-'] };
+      const name = ['ensurePacketTable', 'sidestep-test', bad] as const;
       expect((await within(name))[0]?.code).toBe('KERNEL_CALL_FAILED');
     });
 
@@ -286,7 +295,7 @@ describe('in a network namespace', () => {
       expect(await text('nft', 'list', 'ruleset')).toBe(before);
     });
 
-    it('keeps packets under the mark, and only those, out of connection tracking', async () => {
+    it('keeps what is sent under its mark, and only that, out of connection tracking', async () => {
       await values(ensure);
       const count = (state: string): string =>
         `add rule inet watch c udp dport 9 ct state ${state} counter comment "${state}"`;
@@ -294,10 +303,10 @@ describe('in a network namespace', () => {
       await text('nft', `${count('untracked')}; ${count('new')}`);
       const send = (mark: number): string =>
         `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 36, ${mark}); s.sendto(b"x", ("127.0.0.1", 9))`;
-      for (const mark of [0x200, 0x2ff, 0x100, 0]) await text('python3', '-c', send(mark));
+      for (const mark of [0x400, 0x4ff, 0x100, 0x200, 0]) await text('python3', '-c', send(mark));
       const listing = await text('nft', 'list', 'table', 'inet', 'watch');
       expect(listing).toMatch(/ct state untracked counter packets 2 /);
-      expect(listing).toMatch(/ct state new counter packets 2 /);
+      expect(listing).toMatch(/ct state new counter packets 3 /);
     });
   });
 

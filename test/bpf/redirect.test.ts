@@ -1,5 +1,6 @@
 /** Flows under an HTTP rule: every packet of the client goes to Envoy, nobody but Envoy answers, and nothing moves there later. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FLOW_OFFSETS, FlowSteered } from '../../control-plane/generated/bpf.ts';
 import type { TableEntry } from '../../control-plane/model/snapshot.ts';
 import { allow, closedTable, HERE, Lab, OPEN } from './lab.ts';
 import { ACK, type PacketSpec, RST, SYN, TCP, UDP } from './packets.ts';
@@ -59,6 +60,34 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     expect(lab.deliver(into(), UPLINK).steered).toBe(true);
     expect(lab.deliver(into({ tcpFlags: ACK }), UPLINK).steered).toBe(true);
     expect((await lab.events(1))[0]).toMatchObject({ ingress: { verdict: 'redirect', rule: 31 } });
+  });
+
+  it('names a SYN that comes again as one that was lost on its way to Envoy, until somebody answers', async () => {
+    guarded('egress', [redirect(2, 30, 80)]);
+    lab.send(out());
+    expect(lab.flows()[0]?.steered).toBe(FlowSteered.STEERED_FIRST);
+    expect(lab.send(out()).steered).toBe(true);
+    expect(await lab.events(2)).toMatchObject([
+      { kind: 'new' },
+      { kind: 'drop', reason: 'SOCKET_LOOKUP_FAILED', egress: { verdict: 'redirect', rule: 30 } },
+    ]);
+    lab.deliver(into({ sourcePort: 80, destinationPort: 40000, tcpFlags: SYN | ACK }), HOST);
+    expect(lab.send(out()).steered).toBe(true);
+    expect(lab.counted('SOCKET_LOOKUP_FAILED')).toBe(1);
+  });
+
+  it('does not blame the way to Envoy when the answer to a client beyond the uplink is lost', async () => {
+    guarded('ingress', [redirect(2, 31, 80)]);
+    lab.deliver(into(), UPLINK);
+    expect(lab.flows()[0]?.steered).toBe(0);
+    lab.deliver(into(), UPLINK);
+    expect(lab.counted('SOCKET_LOOKUP_FAILED')).toBe(1);
+    const flows = lab.map('flows');
+    const { keys, values } = flows.dump();
+    values[FLOW_OFFSETS.steered] = FlowSteered.STEERED_ARRIVED;
+    flows.update(keys, values);
+    expect(lab.deliver(into(), UPLINK).steered).toBe(true);
+    expect(lab.counted('SOCKET_LOOKUP_FAILED')).toBe(1);
   });
 
   it('leaves other ports and protocols alone', () => {
@@ -125,6 +154,24 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     lab.send(out({ tcpFlags: ACK }));
     expect(lab.counted('POLICY_DENIED')).toBe(1);
     expect(lab.send(out({ tcpFlags: RST | ACK })).passed).toBe(true);
+  });
+
+  it('tells the connection of a client beyond the uplink from that of Envoy with the same ports', () => {
+    guarded('ingress', [redirect(2, 31, 80)]);
+    const asked = into({ sourcePort: 61500 });
+    lab.leg(far, 61500, me, 80);
+    // The client's, also when Envoy's is there first.
+    expect(lab.deliver(asked, UPLINK)).toMatchObject({ steered: true });
+    expect(lab.deliver({ ...asked, tcpFlags: ACK }, UPLINK)).toMatchObject({ steered: true });
+    // Envoy's, and the answers to it.
+    expect(lab.deliver(asked, HOST)).toMatchObject({ passed: true, steered: false });
+    const answer = out({ sourcePort: 80, destinationPort: 61500, tcpFlags: SYN | ACK });
+    expect(lab.send(answer)).toMatchObject({ steered: true });
+    // Nobody's: it claims to be in the middle of Envoy's.
+    lab.forgetFlows();
+    lab.leg(far, 61500, me, 80);
+    expect(lab.deliver({ ...asked, tcpFlags: ACK }, UPLINK).passed).toBe(false);
+    expect(lab.counted('SOCKET_ASSIGN_FAILED')).toBe(1);
   });
 
   it("drops a workload's new connections from the ports that are Envoy's", () => {

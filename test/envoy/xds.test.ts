@@ -113,7 +113,11 @@ describe('a real Envoy', () => {
 
   /** As translated, and a listener on which every connection is of ruleset 16 and meant for the backend. */
   function resources(...rulesets: Ruleset[]): TrafficResources {
-    const translated = translate(new Map(rulesets.map((each) => [each.id, each])), { modulePath: MODULE, port });
+    const translated = translate(new Map(rulesets.map((each) => [each.id, each])), {
+      modulePath: MODULE,
+      port,
+      marks: [0x400],
+    });
     const [first] = translated.listeners;
     const known: Listener = {
       name: 'known',
@@ -322,9 +326,9 @@ describe('a real Envoy', () => {
   });
 });
 
-/** Without privilege a listener cannot be transparent; all else stays as translated. */
+/** Without privilege a listener cannot be transparent nor mark packets; all else stays as translated. */
 function possible(listener: Listener): Listener {
   if (process.getuid?.() === 0) return listener;
-  const { transparent: _, ...rest } = listener;
+  const { transparent: _, additional_addresses: _marked, ...rest } = listener;
   return { ...rest, listener_filters: (listener.listener_filters ?? []).slice(0, 1) };
 }

@@ -30,10 +30,16 @@ export async function httpServer(host: Host, port = HTTP_PORT): Promise<Child> {
 }
 
 /** One request over a connection of its own. */
-export async function ask(from: Host, to: Host, family: Family, method: string, path: string): Promise<HttpAnswer> {
-  const { stdout } = await run('nsenter', inside(from.namespace, peer(['ask', urlOf(to, family, path), method])), {
-    timeoutMs: 20_000,
-  });
+export async function ask(
+  from: Host,
+  to: Host,
+  family: Family,
+  method: string,
+  path: string,
+  port = HTTP_PORT,
+): Promise<HttpAnswer> {
+  const question = peer(['ask', urlOf(to, family, path, port), method]);
+  const { stdout } = await run('nsenter', inside(from.namespace, question), { timeoutMs: 20_000 });
   return JSON.parse(stdout) as HttpAnswer;
 }
 
