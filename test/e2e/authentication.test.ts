@@ -117,7 +117,7 @@ describe('authentication between two nodes', () => {
     for (let i = 0; i < 5; i++) {
       const late = await cluster.pod(`late-${i}`, first, `late-${i}`, { tier: 'late' });
       await expect
-        .poll(async () => (await first.agent.cli(['endpoint', 'list'], { tolerate: true })).stdout)
+        .poll(async () => (await first.agent.cli(['endpoint', 'list'], { tolerate: true })).stdout, { timeout: 10_000 })
         .toContain(`late-${i}`);
       expect(await ask(late, server, 'ipv4', 'GET', '/')).toMatchObject({ status: 200 });
       expect(await retransmissions(late)).toBe(0);
