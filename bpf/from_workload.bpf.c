@@ -49,7 +49,9 @@ int from_workload(struct __sk_buff *skb)
 			return pass(&p, HOOK_FROM_WORKLOAD);
 		return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_FROM_WORKLOAD);
 	}
-	err = flow ? 0 : leg_direction(skb, &p, HOOK_FROM_WORKLOAD);
+	if (is_nowhere(p.destination))
+		return drop_early(skb, &p, -REASON_INVALID_PACKET_DROPPED, HOOK_FROM_WORKLOAD);
+	err = leg_direction(skb, &p, HOOK_FROM_WORKLOAD, !!flow);
 	if (err < 0)
 		return drop_early(skb, &p, err, HOOK_FROM_WORKLOAD);
 	if (err) /* an answer to Envoy */

@@ -45,7 +45,17 @@ int to_workload(struct __sk_buff *skb)
 	if (!(p.flags & PACKET_MULTICAST) && !owns_address(ifindex, p.destination))
 		return drop_early(skb, &p, -REASON_UNKNOWN_L3_TARGET_ADDRESS, HOOK_TO_WORKLOAD);
 
-	err = flow ? 0 : leg_direction(skb, &p, HOOK_TO_WORKLOAD);
+	flags = find_end(&ends[0], p.source);
+	if (ends[0].ifindex && !came_from(skb, ends[0].ifindex)) {
+		/*
+		 * Turned round at this workload's from_workload, on behalf of the local far end: nothing else comes back with
+		 * a foreign source. Without a flow it tells that there is none.
+		 */
+		if (skb->ingress_ifindex == ifindex && (p.tcp_flags & TCP_RST) && (!flow || is_our_reset(&p, flow)))
+			return pass(&p, HOOK_TO_WORKLOAD);
+		return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
+	}
+	err = leg_direction(skb, &p, HOOK_TO_WORKLOAD, !!flow);
 	if (err < 0)
 		return drop_early(skb, &p, err, HOOK_TO_WORKLOAD);
 	if (err == 1) /* an answer to Envoy, from beyond the uplink */
@@ -53,18 +63,11 @@ int to_workload(struct __sk_buff *skb)
 	if (err) /* Envoy's own, with the client's address */
 		return pass(&p, HOOK_TO_WORKLOAD);
 
-	flags = find_end(&ends[0], p.source);
-	if (ends[0].ifindex) {
-		if (!came_from(skb, ends[0].ifindex)) {
-			/* Turned round at this workload's from_workload, on behalf of the local far end. */
-			if (flow && skb->ingress_ifindex == ifindex && is_our_reset(&p, flow))
-				return pass(&p, HOOK_TO_WORKLOAD);
-			return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
-		}
-	} else if (skb->ingress_ifindex == 0) {
-		ends[0].identity = IDENTITY_HOST; /* this node made it */
-	} else if (flags & IPCACHE_NODE_ADDRESS) {
-		ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
+	if (!ends[0].ifindex) {
+		if (skb->ingress_ifindex == 0)
+			ends[0].identity = IDENTITY_HOST; /* this node made it */
+		else if (flags & IPCACHE_NODE_ADDRESS)
+			ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
 	}
 	local_end(&ends[1], ifindex, ep);
 	return slow_path(skb, &p, ends, HOOK_TO_WORKLOAD);

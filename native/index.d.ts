@@ -129,7 +129,7 @@ export declare function removeLocalRoute(family: number, table: number): boolean
 export declare function routes(family: number, table: number): TableRoute[];
 export declare function ensureNotrackTable(name: string, mark: number, mask: number): boolean;
 export declare function removeNotrackTable(name: string): boolean;
-export declare function destroySockets(address: Uint8Array): number;
+export declare function destroySockets(addresses: Uint8Array[], cgroup: string): number;
 export declare function spawn(program: string, args: string[], options: SpawnOptions): number;
 export declare function waitPid(pid: number, startTime?: number): ProcessEnd | null;
 export declare function processStartTime(pid: number): number | null;

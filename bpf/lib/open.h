@@ -42,7 +42,7 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 	}
 	redirected = !err && is_redirect(&d);
 	/* An HTTP rule never lets a connection pass that Envoy does not hold. */
-	if (redirected && (!may_steer(p) || (midstream && (initiator || !has_socket(skb, p)))))
+	if (redirected && (!may_steer(p) || (midstream && (initiator || !is_held_by_envoy(skb, p, ends, &d)))))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	if (err)
 		return refuse(skb, p, ends, &d, err, 0, hook);

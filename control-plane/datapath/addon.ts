@@ -182,8 +182,8 @@ class AddonKernel implements Kernel {
     return call('network', () => this.#addon.removeNotrackTable(name));
   }
 
-  destroySockets(address: Uint8Array): number {
-    return call('network', () => this.#addon.destroySockets(address));
+  destroySockets(addresses: readonly Uint8Array[], cgroup: string): number {
+    return call('network', () => this.#addon.destroySockets([...addresses], cgroup));
   }
 
   spawn(program: string, args: readonly string[], options: SpawnOptions): number {

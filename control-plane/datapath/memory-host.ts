@@ -24,7 +24,7 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
   /** Mark and mask by the table's name. */
   readonly notrack = new Map<string, string>();
   readonly processes = new Map<number, MemoryProcess>();
-  /** Open connections by the local address in hexadecimal: a test sets them. */
+  /** Open connections by an address of theirs in hexadecimal: a test sets them. */
   readonly connections = new Map<string, number>();
 
   ensureRule(family: Family, rule: PolicyRule): boolean {
@@ -79,11 +79,11 @@ export abstract class MemoryHost implements NetworkKernel, ProcessKernel {
     return there;
   }
 
-  destroySockets(address: Uint8Array): number {
-    const key = Buffer.from(address).toString('hex');
-    const count = this.connections.get(key) ?? 0;
-    this.connections.delete(key);
-    this.journal.push(`sockets destroy ${key}`);
+  destroySockets(addresses: readonly Uint8Array[], cgroup: string): number {
+    const keys = addresses.map((address) => Buffer.from(address).toString('hex'));
+    const count = keys.reduce((sum, key) => sum + (this.connections.get(key) ?? 0), 0);
+    for (const key of keys) this.connections.delete(key);
+    this.journal.push(`sockets destroy ${keys.join(' ')} ${cgroup}`);
     return count;
   }
 
