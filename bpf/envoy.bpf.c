@@ -45,7 +45,7 @@ int envoy_connect6(struct bpf_sock_addr *context)
 		return 1;
 	copy_words(p.source, context->sk->src_ip6);
 	copy_words(p.destination, context->user_ip6);
-	if (is_unspecified(p.source) || is_nodes_own(p.source))
+	if (is_unspecified_ipv6(p.source) || is_nodes_own(p.source))
 		return 1;
 	return admit_upstream(context, &p, context->user_port);
 }

@@ -47,6 +47,19 @@ int to_workload(struct __sk_buff *skb)
 	if (!(p.flags & PACKET_MULTICAST) && !owns_address(ifindex, p.destination))
 		return drop_early(skb, &p, -REASON_UNKNOWN_L3_TARGET_ADDRESS, HOOK_TO_WORKLOAD);
 
+	w = work_at_hand();
+	if (!w)
+		return TC_ACT_SHOT;
+	flags = find_end(&w->ends[0], p.source);
+	if (w->ends[0].ifindex && !came_from(skb, w->ends[0].ifindex)) {
+		/*
+		 * Turned round at this workload's from_workload, on behalf of the local far end: nothing else comes back with
+		 * a foreign source. Without a flow it tells that there is none.
+		 */
+		if (skb->ingress_ifindex == ifindex && (p.tcp_flags & TCP_RST) && (!flow || is_our_reset(&p, flow)))
+			return pass(&p, HOOK_TO_WORKLOAD);
+		return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
+	}
 	err = may_be_leg(flow) ? leg_direction(skb, &p, !!flow, HOOK_TO_WORKLOAD) : 0;
 	if (err < 0)
 		return drop_early(skb, &p, err, HOOK_TO_WORKLOAD);
@@ -55,22 +68,13 @@ int to_workload(struct __sk_buff *skb)
 	if (err) /* Envoy's own, with the client's address */
 		return pass(&p, HOOK_TO_WORKLOAD);
 
-	w = work_at_hand();
-	if (!w)
-		return TC_ACT_SHOT;
-	flags = find_end(&w->ends[0], p.source);
-	if (w->ends[0].ifindex) {
-		if (!came_from(skb, w->ends[0].ifindex)) {
-			/* Turned round at this workload's from_workload, on behalf of the local far end. */
-			if (flow && skb->ingress_ifindex == ifindex && is_our_reset(&p, flow))
-				return pass(&p, HOOK_TO_WORKLOAD);
-			return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
+	if (!w->ends[0].ifindex) {
+		if (skb->ingress_ifindex == 0) {
+			w->ends[0].identity = IDENTITY_HOST; /* this node made it */
+			w->ends[0].node = 0;
+		} else if (flags & IPCACHE_NODE_ADDRESS) {
+			w->ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
 		}
-	} else if (skb->ingress_ifindex == 0) {
-		w->ends[0].identity = IDENTITY_HOST; /* this node made it */
-		w->ends[0].node = 0;
-	} else if (flags & IPCACHE_NODE_ADDRESS) {
-		w->ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
 	}
 	local_end(&w->ends[1], ifindex, ep);
 	w->packet = p;

@@ -197,7 +197,7 @@ export declare function removeWireguardPeer(name: string, publicKey: Uint8Array)
 export declare function wireguard(name: string): WireGuardState;
 export declare function ensurePacketTable(name: string, rules: PacketRules): boolean;
 export declare function removePacketTable(name: string): boolean;
-export declare function destroySockets(address: Uint8Array): number;
+export declare function destroySockets(addresses: Uint8Array[], cgroup: string): number;
 export declare function spawn(program: string, args: string[], options: SpawnOptions): number;
 export declare function waitPid(pid: number, startTime?: number): ProcessEnd | null;
 export declare function processStartTime(pid: number): number | null;

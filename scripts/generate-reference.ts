@@ -72,6 +72,7 @@ write('policy.md', 'CiliumNetworkPolicy: what is read, what is refused', 'contro
   "- A node's own processes may always reach its pods (probes) unless a rule refuses `host`. What they send is never looked into.",
   '- `rules.http`: each rule is a `method`, a `path` and a `host` that must all match; any rule admits. They need a port that is not `"0"` and `protocol: TCP`, written. `http: [{}]` admits every request and shows each;',
   '  `http: []` is no HTTP rule: plain layer 4. A request that no rule admits is answered 403. A plain rule and HTTP rules that meet at one port for one peer add up: requests go through Envoy, and any that one of them admits passes.',
+  '  `CONNECT` and upgrades are refused (to h2c: ignored), except to WebSocket: what follows a handshake that a rule admits and the server accepts is not looked into.',
   '- `method`, `path` and `host` are regular expressions of RE2 that must match the whole text, byte by byte. The path has its query string (`/a` does not match `/a?x=1`) and is compared as Envoy normalises it: dot segments resolved,',
   '  slashes merged, `\\` a slash, letters, digits and `-._~` unescaped; a path with an escaped slash (`%2F`, `%5C`) or `%00` is answered 400, as is a fragment. The host is the Host header as it was sent, port and case included.',
   '- `authentication.mode`: `required` lets a flow pass only when both ends are proven and, between nodes, its packets are encrypted; `disabled` asks for nothing; `test-always-fail` lets nothing pass. A rule without `authentication` says nothing:',

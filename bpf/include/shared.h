@@ -365,7 +365,7 @@ enum statistic {
 	STATISTIC_RESETS_SENT = 7,
 	STATISTIC_STEERED = 8,		/* packets handed to Envoy */
 	STATISTIC_LEGS_RECORDED = 9,	/* Envoy's upstream connections */
-	STATISTIC_REPLIES_BY_SOCKET = 10, /* the entry was evicted, the socket itself was asked */
+	STATISTIC_LEGS_BY_SOCKET = 10, /* packets of one whose entry was evicted: the socket itself was asked */
 	STATISTIC_IDENTITIES_READ = 11,
 	STATISTIC_IDENTITIES_UNKNOWN = 12,
 	STATISTIC_HELD = 13,		/* packets put aside until a proof */

@@ -41,6 +41,17 @@ static __always_inline struct ipcache_entry *find_identity(const void *address)
 	return bpf_map_lookup_elem(&ipcache_prefixes, &prefix);
 }
 
+/* Does this address belong to the node itself? 127/8 and ::1 do without being asked for. */
+static __always_inline int is_nodes_own(const __u8 *address)
+{
+	struct ipcache_entry *entry;
+
+	if (is_loopback(address))
+		return 1;
+	entry = find_identity(address);
+	return entry && (entry->flags & IPCACHE_NODE_ADDRESS);
+}
+
 /* An address nobody told us about is `world`; inside a pod range the table of ranges says `unmanaged`. */
 static __noinline __maybe_unused int find_end(struct end *end, const void *address)
 {
@@ -69,6 +80,14 @@ static __noinline __maybe_unused int find_end(struct end *end, const void *addre
 		return entry->flags;
 	}
 	return 0;
+}
+
+/* What Envoy is told of one end. */
+static __always_inline __u32 ruleset_of(const struct flow_half *half)
+{
+	if (half->ruleset)
+		return half->ruleset;
+	return half->verdict == VERDICT_DENY ? RULESET_UNKNOWN : RULESET_PASS;
 }
 
 static __always_inline struct protection_state *protection_in_force(void)

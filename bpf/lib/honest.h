@@ -29,6 +29,15 @@ static __noinline int check_arp(struct __sk_buff *skb, struct endpoint *ep)
 	return sender == 0 || owns_address(skb->ifindex, address) ? 0 : -REASON_INVALID_SOURCE_IP;
 }
 
+/*
+ * Addresses that no packet on a wire has as its destination. Envoy, which lives on the node, would take them for the
+ * node: they would reach what listens on the node's loopback only.
+ */
+static __always_inline int is_nowhere(const __u8 *destination)
+{
+	return is_loopback(destination) || is_unspecified_ipv4(destination) || is_unspecified_ipv6(destination);
+}
+
 /* From the workload: 1 = belongs to the link and is honest, 0 = an ordinary packet, negative = drop. */
 static __noinline int link_from_workload(struct __sk_buff *skb, struct packet *p)
 {

@@ -69,13 +69,22 @@ static __always_inline int is_our_reset(const struct packet *p, const struct flo
 	return flow->state == FLOW_RESET && (p->tcp_flags & TCP_RST);
 }
 
+/* Whether an end is still who it was when it was decided on: addresses change hands. Host or world see keep_host_or_world. */
+static __always_inline int is_same_end(const struct end *end, __u32 identity, __u32 ifindex)
+{
+	return end->ifindex == ifindex &&
+	       (end->identity == identity || (is_host_or_world(end->identity) && is_host_or_world(identity)));
+}
+
 /* Whether both halves were decided by the tables in force; those of the other node are not ours to ask. */
 static __always_inline int is_current(const struct flow *flow, const struct end *initiator, const struct end *responder)
 {
 	struct policy_table *table;
 	__u32 id;
 
-	if (flow->state == FLOW_RESET || (flow->flags & FLOW_BYPASSED))
+	if (flow->state == FLOW_RESET || (flow->flags & FLOW_BYPASSED) ||
+	    !is_same_end(initiator, flow->identity[0], flow->ifindex[0]) ||
+	    !is_same_end(responder, flow->identity[1], flow->ifindex[1]))
 		return 0;
 	id = initiator->egress_table;
 	table = initiator->ifindex ? bpf_map_lookup_elem(&policy_tables, &id) : NULL;

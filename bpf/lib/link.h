@@ -39,6 +39,17 @@ static __always_inline int is_unspecified_ipv4(const __u8 *address)
 	       ((const __u64 *)address)[0] == 0;
 }
 
+/* 127/8 and ::1: whoever gets the packet. */
+static __always_inline int is_loopback(const __u8 *address)
+{
+	const __u64 *words = (const __u64 *)address;
+
+	if (words[0] != 0)
+		return 0;
+	return words[1] == bpf_cpu_to_be64(1) ||
+	       (((const __u32 *)address)[2] == bpf_htonl(0xffff) && address[12] == 127);
+}
+
 static __always_inline int same_mac(const __u8 *a, const __u8 *b)
 {
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3] && a[4] == b[4] && a[5] == b[5];

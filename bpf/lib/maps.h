@@ -117,6 +117,15 @@ struct {
 	__type(value, struct proxy_state);
 } proxy SEC(".maps") __weak;
 
+/* What Envoy was told of a connection that it accepted: it judges by that for the connection's life. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(max_entries, 0);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection_identity);
+} told SEC(".maps") __weak;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);

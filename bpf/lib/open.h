@@ -62,7 +62,7 @@ static __noinline int open_flow(struct __sk_buff *skb, struct work *w, __u32 hoo
 	}
 	redirected = (err >= 0 || is_unproven(err)) && is_redirect(&w->decision);
 	/* An HTTP rule never lets a connection pass that Envoy does not hold. */
-	if (redirected && (!may_steer(p) || (midstream && (initiator || !has_socket(skb, p)))))
+	if (redirected && (!may_steer(p) || (midstream && (initiator || !is_held_by_envoy(skb, p, w->ends, &w->decision)))))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	held = err == HOLD && (hook_and_hold & MAY_HOLD) && can_hold();
 	if (err > 0)

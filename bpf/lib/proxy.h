@@ -48,24 +48,6 @@ static __always_inline struct flow *redirected_flow(const struct packet *p)
 	return flow && (flow->flags & FLOW_REDIRECTED) && flow->deadline_ns >= bpf_ktime_get_ns() ? flow : NULL;
 }
 
-/* Does this address belong to the node itself? 127/8 and ::1 do without being asked for. */
-static __always_inline int is_nodes_own(const __u8 *address)
-{
-	struct ipcache_entry *entry;
-
-	if (((const __u64 *)address)[0] == 0 && ((const __u32 *)address)[2] == bpf_htonl(0xffff) && address[12] == 127)
-		return 1;
-	if (((const __u64 *)address)[0] == 0 && ((const __u64 *)address)[1] == bpf_cpu_to_be64(1))
-		return 1;
-	entry = find_identity(address);
-	return entry && (entry->flags & IPCACHE_NODE_ADDRESS);
-}
-
-static __always_inline int is_unspecified(const __u8 *address)
-{
-	return ((const __u64 *)address)[0] == 0 && ((const __u64 *)address)[1] == 0;
-}
-
 /*
  * A steered connection that nobody listens for: the client gets a reset, and the flow says why.
  * @flow: NULL where the packet is of no flow: something has translated it on its way here
@@ -263,13 +245,6 @@ refuse:
 	return 0;
 }
 
-static __always_inline __u32 ruleset_of(const struct flow_half *half)
-{
-	if (half->ruleset)
-		return half->ruleset;
-	return half->verdict == VERDICT_DENY ? RULESET_UNKNOWN : RULESET_PASS;
-}
-
 /* Who is at the other end of a connection that Envoy accepted. Silence means unknown, and unknown is denied. */
 static __always_inline void answer_identity(struct bpf_sockopt *context)
 {
@@ -278,6 +253,7 @@ static __always_inline void answer_identity(struct bpf_sockopt *context)
 	struct packet p = {};
 	struct flow *flow;
 	struct proxy_state *state;
+	struct connection_identity *kept;
 	__u32 zero = 0;
 
 	if (!sk || (void *)(answer + 1) > context->optval_end)
@@ -308,6 +284,10 @@ static __always_inline void answer_identity(struct bpf_sockopt *context)
 	answer->destination_port = p.destination_port;
 	answer->source_port = p.source_port;
 	answer->spare = 0;
+	kept = bpf_sk_storage_get(&told, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!kept) /* a later packet of it without its entry could not be held against this */
+		return;
+	__builtin_memcpy(kept, answer, sizeof(*kept));
 	context->retval = 0;
 	/* The verifier refuses the two stores merged into one. */
 	asm volatile("" ::: "memory");

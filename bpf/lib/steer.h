@@ -48,47 +48,79 @@ static __always_inline int is_leg_port(__be16 port)
 }
 
 /*
- * Does this node hold the socket that a packet is for? Asked when an entry may have been evicted. Only connections
- * count: a listener of the node is nobody's answer.
+ * The socket of this node that a packet is for or, @from_here, is from; to be released. Asked when an entry may have
+ * been evicted.
  */
-static __noinline int has_socket(struct __sk_buff *skb, const struct packet *p)
+static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb, const struct packet *p, int from_here)
 {
+	const __u8 *remote = from_here ? p->destination : p->source, *local = from_here ? p->source : p->destination;
+	__be16 remote_port = from_here ? p->destination_port : p->source_port;
+	__be16 local_port = from_here ? p->source_port : p->destination_port;
 	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	__u32 state;
 
 	if (p->flags & PACKET_IPV6) {
-		__builtin_memcpy(tuple.ipv6.saddr, p->source, ADDRESS_BYTES);
-		__builtin_memcpy(tuple.ipv6.daddr, p->destination, ADDRESS_BYTES);
-		tuple.ipv6.sport = p->source_port;
-		tuple.ipv6.dport = p->destination_port;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = ((const __u32 *)p->source)[3];
-		tuple.ipv4.daddr = ((const __u32 *)p->destination)[3];
-		tuple.ipv4.sport = p->source_port;
-		tuple.ipv4.dport = p->destination_port;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		__builtin_memcpy(tuple.ipv6.saddr, remote, ADDRESS_BYTES);
+		__builtin_memcpy(tuple.ipv6.daddr, local, ADDRESS_BYTES);
+		tuple.ipv6.sport = remote_port;
+		tuple.ipv6.dport = local_port;
+		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	}
-	if (!sk)
-		return 0;
-	state = sk->state;
-	bpf_sk_release(sk);
-	return state != BPF_TCP_LISTEN;
+	tuple.ipv4.saddr = ((const __u32 *)remote)[3];
+	tuple.ipv4.daddr = ((const __u32 *)local)[3];
+	tuple.ipv4.sport = remote_port;
+	tuple.ipv4.dport = local_port;
+	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
 /*
- * A packet of one of Envoy's upstream connections.
+ * Is this part of a connection that this node itself opened? A listener is nobody's connection, and what Envoy accepted
+ * is a client's, which has to be judged.
+ */
+static __noinline int is_opened_here(struct __sk_buff *skb, const struct packet *p, int from_here)
+{
+	struct bpf_sock *sk = find_socket(skb, p, from_here);
+	int is;
+
+	if (!sk)
+		return 0;
+	is = sk->state != BPF_TCP_LISTEN && !bpf_sk_storage_get(&told, sk, NULL, 0);
+	bpf_sk_release(sk);
+	return is;
+}
+
+/*
+ * Does Envoy hold the connection that a client's packet belongs to, and was it told what policy says of it now? Envoy
+ * judges requests by what it was told when it accepted, so another identity or decision point needs another connection.
+ */
+static __noinline int is_held_by_envoy(struct __sk_buff *skb, const struct packet *p, const struct end *ends,
+				       const struct decision *d)
+{
+	struct bpf_sock *sk = find_socket(skb, p, 0);
+	struct connection_identity *was;
+	int is;
+
+	if (!sk)
+		return 0;
+	was = bpf_sk_storage_get(&told, sk, NULL, 0);
+	is = was && was->egress_ruleset == ruleset_of(&d->egress) && was->ingress_ruleset == ruleset_of(&d->ingress) &&
+	     was->source_identity == ends[0].identity && was->destination_identity == ends[1].identity;
+	bpf_sk_release(sk);
+	return is;
+}
+
+/*
+ * A packet of one of Envoy's upstream connections. Asked before the flow of the same ends and ports: a client beyond
+ * the uplink may have a connection to Envoy from the very port that Envoy took to go on with; the two differ only in where
+ * they come from.
+ * @known: there is such a flow, see may_be_leg
  * Returns 1 when it is one and belongs to Envoy (steer it), 2 when it is one on its way to the workload (pass it),
  * 0 when it is none, or a negative drop reason.
- * @known: it is of a flow through Envoy. A client beyond the uplink may have the very port that Envoy takes for its
- *	connection to the same server; the two differ only in where they come from
  */
 static __noinline int leg_direction(struct __sk_buff *skb, struct packet *p, __u32 known, __u32 hook)
 {
 	struct flow *leg;
 	__u32 side;
-	int from_client;
+	int from_client, from_here;
 
 	if (!may_steer(p))
 		return 0;
@@ -117,11 +149,11 @@ static __noinline int leg_direction(struct __sk_buff *skb, struct packet *p, __u
 	}
 	if (hook == HOOK_FROM_WORKLOAD && from_client && is_opening(p))
 		return -REASON_SOCKET_ASSIGN_FAILED;
-	/* ingress_ifindex 0 is a packet of this host: no answer from the network. */
-	if (!is_opening(p) && is_leg_port(p->destination_port) &&
-	    (hook == HOOK_FROM_WORKLOAD || skb->ingress_ifindex) && has_socket(skb, p)) {
-		count_statistic(STATISTIC_REPLIES_BY_SOCKET);
-		return 1;
-	}
-	return 0;
+	/* Evicted? ingress_ifindex 0 is a packet of this host; with the node's own address it is no leg of Envoy's. */
+	from_here = hook == HOOK_TO_WORKLOAD && !skb->ingress_ifindex;
+	if (known || is_opening(p) || !is_leg_port(from_here ? p->source_port : p->destination_port) ||
+	    (from_here && is_nodes_own(p->source)) || !is_opened_here(skb, p, from_here))
+		return 0;
+	count_statistic(STATISTIC_LEGS_BY_SOCKET);
+	return from_here ? 2 : 1;
 }

@@ -13,6 +13,7 @@ import { pinsOf } from '../datapath/pins.ts';
 import { highestRule, highestRuleset } from '../datapath/policy-tables.ts';
 import { Protection } from '../datapath/protection.ts';
 import { MARK_TO_ENVOY, MARK_UNTRACKED } from '../datapath/steering.ts';
+
 import { envoyPaths } from '../envoy/paths.ts';
 import type { EnvoyView } from '../envoy/status.ts';
 import { Numbers } from '../identity/numbers.ts';
@@ -26,6 +27,7 @@ import { httpFlows } from '../observe/http-flow.ts';
 import { FlowStore } from '../observe/store.ts';
 import { toFlow } from '../observe/to-flow.ts';
 import { Compiler } from '../policy/compile.ts';
+import { processCgroup } from '../process/cgroup.ts';
 import { FilesSource } from '../sources/files.ts';
 import type { LoadedConfig } from './config.ts';
 import { Directory } from './directory.ts';
@@ -339,9 +341,18 @@ class Agent implements AgentView, RunningAgent {
     if (writes === 0) return;
     setTimeout(() => this.#datapath.sweepTables(), RETIRE_MS).unref();
     if (changedAddresses.size === 0) return;
-    // Connections that Envoy holds with an address must not outlive its owner.
-    if (this.#http) for (const address of changedAddresses) this.#kernel.destroySockets(Buffer.from(address, 'hex'));
+    void this.#guarded('end connections', async () => this.#endConnections(changedAddresses));
     void this.#guarded('forget flows', () => purgeAddresses(this.#object.map('flows'), changedAddresses));
+  }
+
+  /** What Envoy holds with an address must not outlive its owner, also when an earlier agent started that Envoy. */
+  #endConnections(addresses: ReadonlySet<string>): void {
+    const { instance, runDir } = this.#inputs.loaded.config;
+    if (this.#http === undefined && !existsSync(envoyPaths(runDir).record)) return;
+    const { path } = processCgroup(instance, 'envoy');
+    if (!existsSync(path)) return;
+    const hex = (address: string): Uint8Array => Buffer.from(address, 'hex');
+    this.#kernel.destroySockets([...addresses].map(hex), path);
   }
 
   async #sweep(): Promise<void> {

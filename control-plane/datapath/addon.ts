@@ -249,8 +249,8 @@ class AddonKernel implements Kernel {
     return new AddonTap(this.#addon, name, events);
   }
 
-  destroySockets(address: Uint8Array): number {
-    return call('network', () => this.#addon.destroySockets(address));
+  destroySockets(addresses: readonly Uint8Array[], cgroup: string): number {
+    return call('network', () => this.#addon.destroySockets([...addresses], cgroup));
   }
 
   spawn(program: string, args: readonly string[], options: SpawnOptions): number {

@@ -73,8 +73,8 @@ export interface NetworkKernel {
   /** @returns false when there was none */
   removePacketTable(name: string): boolean;
   /**
-   * Resets the TCP connections whose local end is this address (16 bytes), listening sockets excepted.
-   * @returns how many
+   * Resets the TCP connections that processes of this control group (a folder) hold with one of these addresses (16 bytes
+   * each) at either end. @returns how many
    */
-  destroySockets(address: Uint8Array): number;
+  destroySockets(addresses: readonly Uint8Array[], cgroup: string): number;
 }

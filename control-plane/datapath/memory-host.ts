@@ -35,7 +35,7 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
   /** By the table's name. */
   readonly packetTables = new Map<string, string>();
   readonly processes = new Map<number, MemoryProcess>();
-  /** Open connections by the local address in hexadecimal: a test sets them. */
+  /** Open connections by an address of theirs in hexadecimal: a test sets them. */
   readonly connections = new Map<string, number>();
 
   ensureRule(family: Family, rule: PolicyRule): boolean {
@@ -143,11 +143,11 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
     return there;
   }
 
-  destroySockets(address: Uint8Array): number {
-    const key = Buffer.from(address).toString('hex');
-    const count = this.connections.get(key) ?? 0;
-    this.connections.delete(key);
-    this.journal.push(`sockets destroy ${key}`);
+  destroySockets(addresses: readonly Uint8Array[], cgroup: string): number {
+    const keys = addresses.map((address) => Buffer.from(address).toString('hex'));
+    const count = keys.reduce((sum, key) => sum + (this.connections.get(key) ?? 0), 0);
+    for (const key of keys) this.connections.delete(key);
+    this.journal.push(`sockets destroy ${keys.join(' ')} ${cgroup}`);
     return count;
   }
 

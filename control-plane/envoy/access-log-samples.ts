@@ -28,6 +28,6 @@ const samples = {
 
 export type Sample = keyof typeof samples;
 
-export function accessLogSample(name: Sample): Uint8Array {
+export function accessLogSample(name: Sample): Buffer {
   return Buffer.from(samples[name], 'base64');
 }

@@ -20,7 +20,8 @@ export interface HttpLogEntry {
 }
 
 export interface CommonProperties {
-  readonly downstream_remote_address?: SocketAddress;
+  /** Of the connection. `downstream_remote_address` is what the client says in X-Forwarded-For. */
+  readonly downstream_direct_remote_address?: SocketAddress;
   readonly downstream_local_address?: SocketAddress;
   readonly start_time?: Instant;
   readonly duration?: Instant;
@@ -111,9 +112,9 @@ function common(reader: Wire): CommonProperties {
   const filterState = new Map<string, string>();
   const found: Writable<CommonProperties> = { metadata: new Map(), filter_state_objects: filterState };
   message(reader, (field) => {
-    if (field === 2 || field === 3) {
+    if (field === 20 || field === 3) {
       const socket = address(reader);
-      if (socket) found[field === 2 ? 'downstream_remote_address' : 'downstream_local_address'] = socket;
+      if (socket) found[field === 20 ? 'downstream_direct_remote_address' : 'downstream_local_address'] = socket;
     } else if (field === 5) found.start_time = instant(reader);
     else if (field === 17) found.metadata = metadata(reader);
     else if (field === 21) pair(reader, () => anyText(reader), filterState);

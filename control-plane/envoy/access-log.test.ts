@@ -104,15 +104,25 @@ describe('an entry', () => {
 
   test('of an IPv6 connection, with a zone or without', () => {
     const { source, destination } = withCommon({
-      downstream_remote_address: { address: 'fd00::1', port_value: 1 },
+      downstream_direct_remote_address: { address: 'fd00::1', port_value: 1 },
       downstream_local_address: { address: 'fe80::2%eth0', port_value: 2 },
     });
     expect([source, destination].map(formatAddress)).toEqual(['fd00::1', 'fe80::2']);
   });
 
+  test("names the connection's own address, whatever a header says", () => {
+    // As ALLOWED, with 192.0.2.9 where Envoy tells what X-Forwarded-For says.
+    const forged = Buffer.from(
+      accessLogSample('ALLOWED').toString('latin1').replace('127.0.0.1', '192.0.2.9'),
+      'latin1',
+    );
+    const [told] = decodeAccessLog(forged).http_logs?.log_entry ?? [];
+    expect(told && formatAddress(httpEvent(told).source)).toBe('127.0.0.1');
+  });
+
   test('without addresses is one of nobody', () => {
     const { common_properties: common } = entry;
-    const { downstream_remote_address: _, ...rest } = common;
+    const { downstream_direct_remote_address: _, ...rest } = common;
     expect(formatAddress(httpEvent({ ...entry, common_properties: rest }).source)).toBe('::');
   });
 

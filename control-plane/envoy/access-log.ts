@@ -42,7 +42,7 @@ export function httpEvent({ common_properties: common, protocol_version, request
   const egress = half('egress');
   const ingress = half('ingress');
   const deniedBy = egress.verdict === 'deny' ? 'egress' : ingress.verdict === 'deny' ? 'ingress' : undefined;
-  const from = common.downstream_remote_address ?? UNKNOWN;
+  const from = common.downstream_direct_remote_address ?? UNKNOWN;
   const to = common.downstream_local_address ?? UNKNOWN;
   return {
     time: millisecondsOf(common.start_time),

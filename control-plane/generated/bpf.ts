@@ -134,7 +134,7 @@ export const Statistic = {
   STATISTIC_RESETS_SENT: 7,
   STATISTIC_STEERED: 8,
   STATISTIC_LEGS_RECORDED: 9,
-  STATISTIC_REPLIES_BY_SOCKET: 10,
+  STATISTIC_LEGS_BY_SOCKET: 10,
   STATISTIC_IDENTITIES_READ: 11,
   STATISTIC_IDENTITIES_UNKNOWN: 12,
   STATISTIC_HELD: 13,
@@ -623,6 +623,49 @@ export function encodeProxyState(value: ProxyState): Uint8Array {
   return bytes;
 }
 
+export interface ConnectionIdentity {
+  readonly version: number;
+  readonly egressRuleset: number;
+  readonly ingressRuleset: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+  readonly generation: number;
+  readonly destination: Uint8Array;
+  readonly destinationPort: number;
+  readonly sourcePort: number;
+}
+export const CONNECTION_IDENTITY_SIZE = 48;
+export const CONNECTION_IDENTITY_OFFSETS = { version: 0, egressRuleset: 4, ingressRuleset: 8, sourceIdentity: 12, destinationIdentity: 16, generation: 20, destination: 24, destinationPort: 40, sourcePort: 42, spare: 44 } as const;
+export function readConnectionIdentity(view: DataView, offset = 0): ConnectionIdentity {
+  return {
+    version: view.getUint32(offset + 0, true),
+    egressRuleset: view.getUint32(offset + 4, true),
+    ingressRuleset: view.getUint32(offset + 8, true),
+    sourceIdentity: view.getUint32(offset + 12, true),
+    destinationIdentity: view.getUint32(offset + 16, true),
+    generation: view.getUint32(offset + 20, true),
+    destination: bytesAt(view, offset + 24, 16),
+    destinationPort: view.getUint16(offset + 40, false),
+    sourcePort: view.getUint16(offset + 42, false),
+  };
+}
+export function writeConnectionIdentity(view: DataView, offset: number, value: ConnectionIdentity): void {
+  view.setUint32(offset + 0, value.version, true);
+  view.setUint32(offset + 4, value.egressRuleset, true);
+  view.setUint32(offset + 8, value.ingressRuleset, true);
+  view.setUint32(offset + 12, value.sourceIdentity, true);
+  view.setUint32(offset + 16, value.destinationIdentity, true);
+  view.setUint32(offset + 20, value.generation, true);
+  setBytes(view, offset + 24, 16, value.destination);
+  view.setUint16(offset + 40, value.destinationPort, false);
+  view.setUint16(offset + 42, value.sourcePort, false);
+}
+export function encodeConnectionIdentity(value: ConnectionIdentity): Uint8Array {
+  const bytes = new Uint8Array(48);
+  writeConnectionIdentity(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export interface AuthenticationKey {
   readonly identity: number;
   readonly node: number;
@@ -906,6 +949,7 @@ export const MAPS = {
   quotas: { maxEntries: 4096, keySize: 4, valueSize: 16 },
   scratch: { maxEntries: 1, keySize: 4, valueSize: 504 },
   statistics: { maxEntries: 24, keySize: 4, valueSize: 8 },
+  told: { maxEntries: 0, keySize: 4, valueSize: 48 },
 } as const;
 export type MapName = keyof typeof MAPS;
 

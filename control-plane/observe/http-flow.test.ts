@@ -137,6 +137,7 @@ describe('a request that no rule admits', () => {
 
   test.each([
     [0, 'ingress denied: unknown connection'],
+    [1, 'ingress denied: POST is no request that a rule could admit'],
     [99, 'ingress denied: by rules of an earlier agent'],
   ])('under ruleset %i', (ruleset, words) => {
     const [request] = flows({ ...FORBIDDEN, ingress: { ruleset, verdict: 'deny', rule: undefined } });

@@ -7,6 +7,8 @@ import { EVENT_TYPE, type Flow, type FlowPolicy } from './flow.ts';
 import { flowEndpoint, policyOf, type Resolver, timestamp } from './to-flow.ts';
 
 const HALVES: readonly Direction[] = ['egress', 'ingress'];
+/** Layer 4 had admitted the connection already. */
+const PASS_RULESET = 1;
 /** Rulesets below have no HTTP rules: unknown, and admitted at layer 4. */
 const FIRST_RULESET = 2;
 const VIA_UPSTREAM = 'via_upstream';
@@ -110,6 +112,8 @@ function reasons(event: HttpEvent, resolver: Resolver): string[] {
     if (verdict !== 'deny') return [];
     const rules = rulesOf(event[half], resolver);
     if (rules.length > 0) return [`${half} denied: not admitted by ${rules.map(formatRuleRef).join(', ')}`];
+    // Only what takes no route is refused where layer 4 admits.
+    if (ruleset === PASS_RULESET) return [`${half} denied: ${event.method} is no request that a rule could admit`];
     return [ruleset === 0 ? `${half} denied: unknown connection` : `${half} denied: by rules of an earlier agent`];
   });
 }

@@ -65,6 +65,8 @@ export class Waiters {
         if (answer.outcome !== 'pending') finish(answer);
       };
       const timer = setTimeout(() => finish(ask()), deadlineMs);
+      // Whoever is about to end does not wait for an answer.
+      timer.unref();
       this.#waiting.add(check);
     });
   }

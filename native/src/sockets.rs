@@ -1,5 +1,7 @@
-//! Ends TCP connections by their local address. sock_diag(7), SOCK_DESTROY.
+//! Ends the TCP connections of a control group by an address at one of their ends. sock_diag(7), SOCK_DESTROY.
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi::Result;
@@ -13,9 +15,8 @@ use crate::talk::{change, exchange, listing, Io};
 
 /// INET_DIAG_REQ_BYTECODE: a filter that the kernel runs over its sockets.
 const FILTER: u16 = 1;
-/// INET_DIAG_BC_S_COND: compare the local address.
-const LOCAL_ADDRESS: u8 = 7;
-const ANY_PORT: i32 = -1;
+/// INET_DIAG_BC_CGROUP_COND: compare the id of the control group whose process made the socket.
+const CONTROL_GROUP: u8 = 13;
 
 enum Message {
     List(InetRequest, DefaultNla),
@@ -77,32 +78,29 @@ fn any_socket(family: u8) -> SocketId {
     if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() }
 }
 
-/// struct inet_diag_bc_op, then struct inet_diag_hostcond with the address behind it.
-fn filter(address: IpAddr) -> DefaultNla {
-    let (family, octets) = match address {
-        IpAddr::V4(v4) => (AF_INET, v4.octets().to_vec()),
-        IpAddr::V6(v6) => (AF_INET6, v6.octets().to_vec()),
-    };
-    let length = octets.len().saturating_add(12);
-    let bits = octets.len().saturating_mul(8) as u8;
+/// One struct inet_diag_bc_op and the group's id behind it.
+fn filter(cgroup: u64) -> DefaultNla {
+    const LENGTH: u8 = 12;
+    let mut code = vec![CONTROL_GROUP, LENGTH];
     // Yes: on to the end, which accepts. No: past the end, which refuses.
-    let mut code = vec![LOCAL_ADDRESS, length as u8];
-    code.extend_from_slice(&(length.saturating_add(4) as u16).to_ne_bytes());
-    code.extend_from_slice(&[family, bits, 0, 0]);
-    code.extend_from_slice(&ANY_PORT.to_ne_bytes());
-    code.extend_from_slice(&octets);
+    code.extend_from_slice(&(u16::from(LENGTH) + 4).to_ne_bytes());
+    code.extend_from_slice(&cgroup.to_ne_bytes());
     DefaultNla::new(FILTER, code)
 }
 
-fn find(family: u8, address: IpAddr) -> Io<Vec<InetRequest>> {
-    let question = Message::List(request(family, any_socket(family)), filter(address));
+fn find(family: u8, cgroup: u64, addresses: &HashSet<IpAddr>) -> Io<Vec<InetRequest>> {
+    let question = Message::List(request(family, any_socket(family)), filter(cgroup));
     let answers = exchange(libc::NETLINK_SOCK_DIAG, vec![listing(question)])?;
+    // An IPv6 socket may carry an IPv4 address.
+    let is_one = |address: IpAddr| addresses.contains(&address.to_canonical());
     Ok(answers
         .into_iter()
         .filter_map(|answer| match answer {
-            Message::Found(found) => Some(request(found.header.family, found.header.socket_id)),
+            Message::Found(found) => Some((found.header.family, found.header.socket_id)),
             _ => None,
         })
+        .filter(|(_, socket)| is_one(socket.source_address) || is_one(socket.destination_address))
+        .map(|(family, socket)| request(family, socket))
         .collect())
 }
 
@@ -119,12 +117,9 @@ pub fn can_destroy() -> bool {
     }
 }
 
-fn destroy_all(address: IpAddr) -> Io<u32> {
-    // An IPv6 socket may carry an IPv4 address.
-    let mut sockets = find(AF_INET6, address)?;
-    if address.is_ipv4() {
-        sockets.extend(find(AF_INET, address)?);
-    }
+fn destroy_all(addresses: &HashSet<IpAddr>, cgroup: u64) -> Io<u32> {
+    let mut sockets = find(AF_INET, cgroup, addresses)?;
+    sockets.extend(find(AF_INET6, cgroup, addresses)?);
     let mut ended = 0u32;
     for socket in sockets {
         match destroy(socket) {
@@ -137,14 +132,19 @@ fn destroy_all(address: IpAddr) -> Io<u32> {
     Ok(ended)
 }
 
-/// Resets every TCP connection of this network namespace whose local end is `address` (16 bytes, IPv4 mapped). EOPNOTSUPP
-/// where the kernel was built without it.
+/// Resets every TCP connection in this network namespace that a process of the control group `cgroup`, a folder, holds with
+/// one of `addresses` (16 bytes each, IPv4 mapped) at either end. EOPNOTSUPP where the kernel was built without it.
 #[napi(catch_unwind)]
-pub fn destroy_sockets(address: Uint8Array) -> Result<u32> {
-    let bytes: [u8; 16] = address.as_ref().try_into().map_err(|_| failure(libc::EINVAL, "an address has 16 bytes", ""))?;
-    let address = Ipv6Addr::from(bytes).to_canonical();
+pub fn destroy_sockets(addresses: Vec<Uint8Array>, cgroup: String) -> Result<u32> {
+    let address_of = |bytes: &Uint8Array| -> Result<IpAddr> {
+        let bytes: [u8; 16] = bytes.as_ref().try_into().map_err(|_| failure(libc::EINVAL, "an address has 16 bytes", ""))?;
+        Ok(Ipv6Addr::from(bytes).to_canonical())
+    };
+    let addresses = addresses.iter().map(address_of).collect::<Result<HashSet<IpAddr>>>()?;
+    // A group's id is the inode of its folder.
+    let cgroup = std::fs::metadata(&cgroup).map_err(|e| failed(&e, &cgroup))?.ino();
     if !can_destroy() {
         return Err(failure(libc::EOPNOTSUPP, "the kernel cannot end sockets (CONFIG_INET_DIAG_DESTROY)", ""));
     }
-    destroy_all(address).map_err(|e| failed(&e, &format!("end the sockets of {address}")))
+    destroy_all(&addresses, cgroup).map_err(|e| failed(&e, "end sockets"))
 }

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
 import type { KernelObject } from '../../control-plane/datapath/kernel.ts';
 import type { ProcessEnd, SpawnOptions } from '../../control-plane/datapath/kernel-process.ts';
@@ -310,60 +310,81 @@ describe('in a network namespace', () => {
     });
   });
 
-  it('ends connections by their local address, transparent ones too, and nothing else', async () => {
-    await ipBatch(NAMESPACE, [
-      'addr add 10.77.0.1/32 dev lo',
-      'addr add 10.77.0.9/32 dev lo',
-      'addr add fd77::1/128 dev lo nodad',
-      'addr add fd77::9/128 dev lo nodad',
-      // Somewhere for answers to the foreign address to go, and to be lost.
-      'link add void type veth peer name void-end',
-      'link set void up',
-      'link set void-end up',
-      'route add 10.99.0.0/24 dev void',
-    ]);
-    const script = join(import.meta.dirname, 'connections.py');
-    const child = Child.start('nsenter', inside(NAMESPACE, ['python3', script]));
-    let asked = 1;
-    const ended = async (): Promise<string> => {
-      child.write('\n');
-      return child.waitForLine(() => true, { from: asked++ });
-    };
-    const destroy = async (address: string): Promise<unknown> =>
-      (await values(['destroySockets', { hex: Buffer.from(parseAddress(address)).toString('hex') }]))[0];
-    try {
-      await child.waitForLine((line) => line === 'ready');
-      expect(await destroy('10.77.0.200')).toBe(0);
-      expect(await ended()).toBe('');
-      expect(await destroy('10.77.0.9')).toBe(1);
-      // The other end is reset, too.
-      expect(await ended()).toBe('v4=ECONNABORTED accepted-v4=ECONNRESET');
-      expect(await destroy('10.99.0.9')).toBe(1);
-      expect(await ended()).toBe('transparent=ECONNABORTED');
-      // Of the server's address: the accepted IPv6 connection; the listener stays.
-      expect(await destroy('fd77::1')).toBe(1);
-      expect(await ended()).toBe('v6=ECONNRESET accepted-v6=ECONNABORTED');
-      expect(await text('ss', '-Hltn')).toContain(':8080');
-    } finally {
-      await child.stop();
-    }
-  });
+  describe('connections of a control group', () => {
+    let cgroup: string;
+    let child: Child;
 
-  it('ends what was accepted from IPv4 by a listener of both families', async () => {
-    await ipBatch(NAMESPACE, ['addr add 10.77.0.1/32 dev lo', 'addr add 10.77.0.9/32 dev lo']);
-    await ipBatch(NAMESPACE, ['addr add fd77::1/128 dev lo nodad', 'addr add fd77::9/128 dev lo nodad']);
-    const script = join(import.meta.dirname, 'connections.py');
-    const child = Child.start('nsenter', inside(NAMESPACE, ['python3', script]));
-    try {
+    beforeEach(async () => {
+      cgroup = newCgroup('connections');
+      await ipBatch(NAMESPACE, [
+        'addr add 10.77.0.1/32 dev lo',
+        'addr add 10.77.0.9/32 dev lo',
+        'addr add fd77::1/128 dev lo nodad',
+        'addr add fd77::9/128 dev lo nodad',
+        // Somewhere for answers to the foreign address to go, and to be lost.
+        'link add void type veth peer name void-end',
+        'link set void up',
+        'link set void-end up',
+        'route add 10.99.0.0/24 dev void',
+      ]);
+      const script = join(import.meta.dirname, 'connections.py');
+      // A socket belongs to the group in which it was made.
+      const enter = `echo $$ > ${join(cgroup, 'cgroup.procs')}; exec "$@"`;
+      child = Child.start('sh', ['-c', enter, 'sh', 'nsenter', ...inside(NAMESPACE, ['python3', script])]);
       await child.waitForLine((line) => line === 'ready');
-      // The accepted one and, half open, what answers the transparent one; how many of those depends on its retries.
-      const hex = Buffer.from(parseAddress('10.77.0.1')).toString('hex');
-      expect((await values(['destroySockets', { hex }]))[0]).toBeGreaterThanOrEqual(1);
-      child.write('\n');
-      expect(await child.waitForLine(() => true, { from: 1 })).toContain('v4=ECONNRESET accepted-v4=ECONNABORTED');
-    } finally {
+    });
+
+    afterEach(async () => {
       await child.stop();
+      await vi.waitFor(() => rmdirSync(cgroup));
+    });
+
+    const destroy = async (address: string, of = cgroup): Promise<unknown> =>
+      (await values(['destroySockets', [{ hex: Buffer.from(parseAddress(address)).toString('hex') }], of]))[0];
+
+    /** What has ended by now, and how. */
+    async function ended(): Promise<ReadonlyMap<string, string>> {
+      const from = child.lines.length;
+      child.write('\n');
+      const line = await child.waitForLine(() => true, { from });
+      return new Map(line.split(' ').flatMap((each) => (each ? [each.split('=') as [string, string]] : [])));
     }
+
+    it('end by an address at either end, and no others', async () => {
+      expect(await destroy('10.77.0.200')).toBe(0);
+      expect(await ended()).toEqual(new Map());
+      // Both ends are the group's here: one is ended, or both, before the reset of the other arrives.
+      expect(await destroy('10.77.0.9')).toBeGreaterThanOrEqual(1);
+      expect([...(await ended()).keys()]).toEqual(['v4', 'accepted-v4']);
+      expect(await destroy('fd77::1')).toBeGreaterThanOrEqual(1);
+      expect([...(await ended()).keys()]).toEqual(['v6', 'accepted-v6']);
+      expect(await text('ss', '-Hltn')).toContain(':8080');
+    });
+
+    it('end by an address that is not ours', async () => {
+      expect(await destroy('10.99.0.9')).toBeGreaterThanOrEqual(1);
+      expect(await ended()).toEqual(new Map([['transparent', 'ECONNABORTED']]));
+    });
+
+    it('end by the address of a listener of both families, which stays', async () => {
+      expect(await destroy('10.77.0.1')).toBeGreaterThanOrEqual(1);
+      expect([...(await ended()).keys()]).toEqual(['v4', 'transparent', 'accepted-v4']);
+    });
+
+    it('stay when they are of another group', async () => {
+      const other = newCgroup('other');
+      try {
+        expect(await destroy('10.77.0.9', other)).toBe(0);
+        expect(await ended()).toEqual(new Map());
+      } finally {
+        rmdirSync(other);
+      }
+    });
+
+    it('are not looked for where there is no such group', async () => {
+      const [answer] = await within(['destroySockets', [{ hex: '00'.repeat(16) }], join(CGROUPS, 'no-such-group')]);
+      expect(answer).toMatchObject({ errno: 'ENOENT' });
+    });
   });
 });
 

@@ -219,3 +219,43 @@ it('decides both ends of a local connection in one pass', async () => {
     ingress: { verdict: 'redirect', rule: 41 },
   });
 });
+
+it('does not take the next owner of an address for the last one, though no table has changed', async () => {
+  const OTHER = 501;
+  lab.install([OPEN, closedTable('in', [redirect(ME, 41, 80), redirect(OTHER, 42, 80, RULESET + 1)])]);
+  lab.endpoint({ ifindex: 7, identity: PEER, addresses: ['10.0.0.2'], ingress: 'in' });
+  const packet = {
+    source: '10.0.0.1',
+    destination: '10.0.0.2',
+    protocol: TCP,
+    sourcePort: 40000,
+    destinationPort: 80,
+  };
+  lab.endpoint({ ifindex: HERE, identity: ME, addresses: ['10.0.0.1'] });
+  expect(lab.send({ ...packet, tcpFlags: SYN }).steered).toBe(true);
+  expect(lab.send({ ...packet, tcpFlags: ACK }).steered).toBe(true);
+  lab.endpoint({ ifindex: HERE, identity: OTHER, addresses: ['10.0.0.1'] });
+  lab.send({ ...packet, tcpFlags: ACK });
+  expect(lab.counted('PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL')).toBe(1);
+  // A connection of its own is judged as its own.
+  expect(lab.send({ ...packet, tcpFlags: SYN }).steered).toBe(true);
+  expect(lab.flows()).toMatchObject([{ identity: [OTHER, PEER], ingress: { ruleset: RULESET + 1 } }]);
+});
+
+it.each(['127.0.0.1', '127.9.9.9', '0.0.0.0', '::1', '::'])(
+  'steers nothing to %s, which would be the node',
+  (destination) => {
+    guarded('egress', [redirect(2, 30, 80)]);
+    const source = destination.includes(':') ? 'fd00::1' : '10.0.0.1';
+    const sent = lab.send({
+      source,
+      destination,
+      protocol: TCP,
+      sourcePort: 40000,
+      destinationPort: 80,
+      tcpFlags: SYN,
+    });
+    expect(sent).toMatchObject({ passed: false, steered: false });
+    expect(lab.counted('INVALID_PACKET_DROPPED')).toBe(1);
+  },
+);

@@ -13,7 +13,8 @@ let client: Workload;
 let server: Workload;
 
 beforeAll(async () => {
-  system = await System.create('l7', ['--envoy-strict', 'true', '--envoy-idle-seconds', '1']);
+  // Idle for longer than the slow request takes: what follows it must meet an Envoy that does not drain yet.
+  system = await System.create('l7', ['--envoy-strict', 'true', '--envoy-idle-seconds', '3']);
   client = await system.pod('client', 'routed');
   server = await system.pod('server', 'routed');
   await httpServer(server);

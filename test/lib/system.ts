@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
-import { pinsOf } from '../../control-plane/datapath/pins.ts';
+import { type Pins, pinsOf } from '../../control-plane/datapath/pins.ts';
 import { AgentProcess } from '../../control-plane/demo/agent-process.ts';
 import { FlowFollower, type ObservedFlow } from '../../control-plane/demo/flows.ts';
 import { readLinks } from '../../control-plane/demo/links.ts';
@@ -56,7 +56,7 @@ export class System implements AsyncDisposable {
   }
 
   /** Where the instance keeps what survives the agent. */
-  get pins(): { readonly root: string; readonly links: string } {
+  get pins(): Pins {
     return pinsOf(BPFFS, this.instance);
   }
 

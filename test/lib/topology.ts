@@ -150,6 +150,15 @@ export class Topology implements AsyncDisposable {
     await deleteNamespace(workload.namespace);
   }
 
+  /** A routed workload vanishes without a word, as with the crash of its sandbox, and another gets its addresses. */
+  async replaceWorkload(old: Workload, name: string): Promise<Workload> {
+    await ipBatch(this.node.namespace, [`link del ${old.nodeInterface}`]);
+    await deleteNamespace(old.namespace);
+    const workload = { ...old, name, namespace: this.#namespace(name), nodeInterface: `to-${name}`.slice(0, 15) };
+    await attachRouted(this.node, workload);
+    return workload;
+  }
+
   /** Everything of it, processes inside included. May be called again. */
   async remove(): Promise<void> {
     const mine = listNamespaces().filter((namespace) => namespace.startsWith(this.#namespace('')));
