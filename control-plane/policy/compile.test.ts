@@ -171,6 +171,23 @@ test('another pod with labels that are known makes no table anew', () => {
   for (const [key, table] of after.tables) expect(table).toBe(before.tables.get(key));
 });
 
+test('a pod with new labels enters the tables of policies that name it and did not change', () => {
+  const compiler = newCompiler();
+  const policy = modes('api', [80, 'required']);
+  const peers = {
+    kind: 'selected',
+    selectors: [{ matchLabels: new Map([['any:app', 'web']]) }],
+    entities: [],
+  } as const;
+  const policies = [{ ...policy, rules: policy.rules.map((rule) => ({ ...rule, peers })) }];
+  const entries = (...pods: PodObject[]): number[] =>
+    [...compiler.compile(objects(pods, policies)).tables.values()].map((table) => table.entries.length);
+  const api = pod('api', '10.0.0.2');
+  expect(entries(api)).toEqual([0, 1]);
+  expect(entries(api, pod('web', '10.0.0.1', { nodeName: 'there' }))).toEqual([0, 2]);
+  expect(entries(api)).toEqual([0, 1]);
+});
+
 test('a policy names the workloads here that it selects', () => {
   const pods = [
     pod('api', '10.0.0.2'),

@@ -39,17 +39,14 @@ export function askingFor(policies: readonly Policy[]): Asking {
 /** One identity's policy in one direction; the same object for all that share it. */
 export class Half {
   readonly key: string;
-  /** Of its policies one asks for proofs in this direction. */
-  readonly asks: boolean;
   readonly #load: () => NamedTable;
   readonly #known: HalvesOptions['answers'];
   #named: NamedTable | undefined;
   #answers: Answers | undefined;
 
   /** @param load makes the table, when somebody asks what it says */
-  constructor(key: string, asks: boolean, load: () => NamedTable, known: HalvesOptions['answers']) {
+  constructor(key: string, load: () => NamedTable, known: HalvesOptions['answers']) {
     this.key = key;
-    this.asks = asks;
     this.#load = load;
     this.#known = known;
   }
@@ -86,6 +83,13 @@ export class Halves {
     this.#options = options;
   }
 
+  /** undefined: none of its policies asks for proofs in this direction. */
+  asking(placed: Placed, direction: Direction): Half | undefined {
+    const asking = this.#asking[direction];
+    const asks = asking.size > 0 && this.#options.selecting(placed.labels).some((policy) => asking.has(policy));
+    return asks ? this.half(placed, direction) : undefined;
+  }
+
   half(placed: Placed, direction: Direction): Half {
     return remember(this.#byPlaced[direction], placed, () => this.#find(placed, direction));
   }
@@ -96,10 +100,6 @@ export class Halves {
     const concerned = (): readonly Policy[] => all.filter((policy) => concerns(policy, direction));
     const known = remember(keys, all, () => new Map());
     const key = remember(known, direction, () => tableKey(direction, concerned()));
-    return remember(this.#byKey, key, () => {
-      const policies = concerned();
-      const asks = policies.some((policy) => this.#asking[direction].has(policy));
-      return new Half(key, asks, () => tableOf(key, direction, policies), answers);
-    });
+    return remember(this.#byKey, key, () => new Half(key, () => tableOf(key, direction, concerned()), answers));
   }
 }

@@ -53,8 +53,8 @@ function* pairs(
   const here = placed.filter((each) => each.here);
   for (const direction of DIRECTIONS)
     for (const subject of placed) {
-      const half = halves.half(subject, direction);
-      if (!half.asks) continue;
+      const half = halves.asking(subject, direction);
+      if (half === undefined) continue;
       const all = passes.asks(half.answers.toOthers) ? (subject.here ? placed : here) : undefined;
       for (const peer of all ?? [...half.answers.named].flatMap((identity) => known.get(identity) ?? [])) {
         if (!subject.here && !peer.here) continue;

@@ -278,6 +278,29 @@ test('endpoints of which the same is asked share a table, also with other labels
   expect(new Set(shared.workloads.map(({ tables }) => tables.authentication)).size).toBe(1);
 });
 
+test('the same rule asks the same of two endpoints at different peers: they do not share a table', () => {
+  const pods = [
+    pod('web', 'web', 'here'),
+    pod('job', 'job', 'here'),
+    pod('api', 'api', 'there'),
+    pod('db', 'db', 'there'),
+  ];
+  const base = guard('all', ['any', 80, 'required']);
+  const everybody = {
+    ...base,
+    subject: { matchLabels: new Map([[`k8s:${NAMESPACE_KEY}`, 'shop']]) },
+    rules: base.rules.map((rule) => ({ ...rule, peers: { kind: 'any' } as const })),
+  };
+  const snapshot = newCompiler().compile(
+    objectsOf(pods, [everybody, guard('db', ['web', 80, 'disabled']), guard('api', ['job', 80, 'disabled'])]),
+  );
+  const peersOf = (name: string): readonly string[] =>
+    (snapshot.tables.get(keyOf(snapshot, name))?.entries ?? []).map(
+      ({ identity }) => snapshot.addresses.find((each) => each.identity === identity)?.pod ?? '',
+    );
+  expect([peersOf('web'), peersOf('job')]).toEqual([['api'], ['db']]);
+});
+
 test('that a peer comes is an edit of the table, another demand is another table', () => {
   const compiler = newCompiler();
   const pods = [pod('web', 'web', 'here'), pod('api-there', 'api', 'there')];

@@ -55,7 +55,9 @@ export class PeerAuthentication {
   /** Costs nothing while no policy asks for a proof. */
   compile(question: PeerQuestion): PeerTables & Needs {
     const asking = askingFor(question.policies);
+    this.#elsewhere.begin(this.#here);
     const found = asking.egress.size + asking.ingress.size === 0 ? NOTHING : this.#find(asking, question);
+    this.#elsewhere.end();
     this.#last = found.tables;
     return found;
   }
@@ -77,12 +79,10 @@ export class PeerAuthentication {
       },
     });
     const ruleOf = (origin: Origin): number => this.#numbers.rule(origin);
-    const found = {
+    return {
       ...peerTables({ halves, placed, demands: this.#demands, ruleOf, before: this.#last }),
       ...needsOf(halves, placed, this.#passes),
     };
-    this.#elsewhere.end();
-    return found;
   }
 }
 

@@ -68,8 +68,8 @@ function askingPeers(halves: Halves, placed: readonly Placed[]): readonly (reado
   const found = new Map<Half, number[]>();
   for (const each of placed) {
     if (each.nodes.size === 0) continue;
-    const half = halves.half(each, 'ingress');
-    if (half.asks) remember(found, half, () => []).push(each.identity);
+    const half = halves.asking(each, 'ingress');
+    if (half) remember(found, half, () => []).push(each.identity);
   }
   return [...found].sort(([{ key: a }], [{ key: b }]) => (a < b ? -1 : 1));
 }
@@ -98,20 +98,25 @@ function isNews(answer: Answer, column: Column): boolean {
 function keyOf(parts: readonly Part[]): string {
   const text = parts.map(({ half, demands }) => [
     half.key,
-    demands.map(({ protocol, port, prefix, auth, rule }) => [protocol, port, prefix, auth, originText(half, rule)]),
+    demands.map((demand) => {
+      const { protocol, port, prefix, auth } = demand;
+      const origin = originOf(half, demand);
+      return [protocol, port, prefix, auth, origin?.kind === 'rules' ? origin.rules.map(formatRuleRef) : []];
+    }),
   ]);
   return PEER_AUTHENTICATION + createHash('sha256').update(JSON.stringify(text)).digest('hex').slice(0, DIGITS);
 }
 
-function originText(half: Half, rule: number): string {
-  const origin = half.originOf(rule);
-  return origin?.kind === 'rules' ? origin.rules.map(formatRuleRef).join(' ') : '';
+/** What asks; nothing where nothing is asked for. */
+function originOf(half: Half, { auth, rule }: Answer): Origin | undefined {
+  return auth === 'none' ? undefined : half.originOf(rule);
 }
 
 function tableOf(key: string, parts: readonly Part[], ruleOf: (origin: Origin) => number): PolicyTable {
   const entries = parts.flatMap(({ half, peers, demands }) => {
-    const shared = demands.map(({ protocol, port, prefix, auth, rule }) => {
-      const origin = auth === 'none' ? undefined : half.originOf(rule);
+    const shared = demands.map((demand) => {
+      const { protocol, port, prefix, auth } = demand;
+      const origin = originOf(half, demand);
       const asked = { verdict: 'allow', precedence: 1, rule: origin ? ruleOf(origin) : 0, ruleset: 0, auth } as const;
       return { protocol, port, prefix, ...asked };
     });
@@ -121,13 +126,13 @@ function tableOf(key: string, parts: readonly Part[], ruleOf: (origin: Origin) =
   return { key, direction: 'egress', enforcing: false, defaultRule: 0, entries };
 }
 
-/** The earlier object where the content is equal. */
+/** The earlier object where it has the same peers; the rest follows from the key. */
 function unlessSame(before: PolicyTable | undefined, table: PolicyTable): PolicyTable {
   const same =
     before?.entries.length === table.entries.length &&
     before.entries.every((entry, i) => {
       const other = table.entries[i];
-      return other && keyNumber(entry) === keyNumber(other) && entry.rule === other.rule && entry.auth === other.auth;
+      return other && keyNumber(entry) === keyNumber(other);
     });
   return same ? before : table;
 }
