@@ -85,7 +85,7 @@ const COMPILER_MUTANTS = [
   {
     name: 'the sum of HTTP rules',
     file: 'policy/decision-points.ts',
-    right: '[...own, ...everybody]',
+    right: '[...own, ...counting(everybody)]',
     wrong: '[...own]',
   },
 ];
