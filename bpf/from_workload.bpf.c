@@ -7,10 +7,10 @@ SEC("tc")
 int from_workload(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	struct end ends[2];
 	__u32 ifindex = skb->ifindex, side;
 	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
 	struct flow *flow;
+	struct work *work;
 	__u64 now;
 	int err;
 
@@ -54,9 +54,13 @@ int from_workload(struct __sk_buff *skb)
 		return drop_early(skb, &p, err, HOOK_FROM_WORKLOAD);
 	if (err) /* an answer to Envoy */
 		return steer(skb, &p, HOOK_FROM_WORKLOAD);
-	local_end(&ends[0], ifindex, ep);
-	find_end(&ends[1], p.destination);
-	return slow_path(skb, &p, ends, HOOK_FROM_WORKLOAD);
+	work = work_of(HOOK_FROM_WORKLOAD);
+	if (!work)
+		return TC_ACT_SHOT;
+	work->packet = p;
+	local_end(&work->ends[0], ifindex, ep);
+	find_end(&work->ends[1], p.destination);
+	return slow_path(skb, HOOK_FROM_WORKLOAD);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

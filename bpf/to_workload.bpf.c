@@ -6,10 +6,11 @@ SEC("tc")
 int to_workload(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	struct end ends[2];
 	__u32 ifindex = skb->ifindex, side, source;
 	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
 	struct flow *flow;
+	struct work *work;
+	struct end *from;
 	__u64 now;
 	int err, flags;
 
@@ -53,21 +54,26 @@ int to_workload(struct __sk_buff *skb)
 	if (err) /* Envoy's own, with the client's address */
 		return pass(&p, HOOK_TO_WORKLOAD);
 
-	flags = find_end(&ends[0], p.source);
-	if (ends[0].ifindex) {
-		if (!came_from(skb, ends[0].ifindex)) {
+	work = work_of(HOOK_TO_WORKLOAD);
+	if (!work)
+		return TC_ACT_SHOT;
+	from = &work->ends[0];
+	flags = find_end(from, p.source);
+	if (from->ifindex) {
+		if (!came_from(skb, from->ifindex)) {
 			/* Turned round at this workload's from_workload, on behalf of the local far end. */
 			if (flow && skb->ingress_ifindex == ifindex && is_our_reset(&p, flow))
 				return pass(&p, HOOK_TO_WORKLOAD);
 			return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_TO_WORKLOAD);
 		}
 	} else if (skb->ingress_ifindex == 0) {
-		ends[0].identity = IDENTITY_HOST; /* this node made it */
+		from->identity = IDENTITY_HOST; /* this node made it */
 	} else if (flags & IPCACHE_NODE_ADDRESS) {
-		ends[0].identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
+		from->identity = IDENTITY_WORLD; /* forwarded and masqueraded: anyone */
 	}
-	local_end(&ends[1], ifindex, ep);
-	return slow_path(skb, &p, ends, HOOK_TO_WORKLOAD);
+	local_end(&work->ends[1], ifindex, ep);
+	work->packet = p;
+	return slow_path(skb, HOOK_TO_WORKLOAD);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -111,6 +111,8 @@ function field(typeId: number, offset: string, value: string): Field {
 }
 
 const structs = new Set<number>();
+/** The programs' own: user space neither reads nor writes it. */
+const PRIVATE_MAP = 'work';
 const out: string[] = [];
 const maps: string[] = [];
 
@@ -122,7 +124,7 @@ for (const variable of section('.maps')?.vars ?? []) {
   for (const member of real(definition.type_id).members ?? []) {
     const target = real(real(member.type_id).type_id);
     if (member.name === 'key' || member.name === 'value') {
-      if (target.kind === 'STRUCT') structs.add(target.id);
+      if (target.kind === 'STRUCT' && definition.name !== PRIVATE_MAP) structs.add(target.id);
       attributes.push(`${member.name}Size: ${sizeOf(target.id)}`);
     } else if (member.name === 'max_entries') attributes.push(`maxEntries: ${target.nr_elems}`);
   }

@@ -5,6 +5,7 @@
 #include "policy.h"
 #include "quota.h"
 #include "reset.h"
+#include "work.h"
 
 /* 0 when the packet travels from initiator to responder, 1 the other way. */
 static __always_inline __u32 side_of(const struct packet *p, const struct flow *flow)
@@ -97,28 +98,34 @@ static __always_inline __u32 l4_of(const struct packet *p, __u32 initiator)
 	return (__u32)p->protocol << 16 | port;
 }
 
-/* Egress of the initiator, ingress of the responder: each if that end is on this node. */
-static __noinline int decide_flow(const struct end *initiator, const struct end *responder, __u32 l4,
-				  struct flow_half *egress, struct flow_half *ingress)
+/*
+ * Egress of the initiator, ingress of the responder: each if that end is on this node.
+ * @side: 0 when the source of the hook's packet opened the flow, 1 when its destination did
+ * @turned: where in the hook's work the answer is left
+ * Returns 0 or a negative drop reason.
+ */
+__weak int decide_flow(__u32 hook, __u32 side, __u32 l4, __u32 turned)
 {
+	struct work *work = work_of(hook);
+	const struct end *initiator, *responder;
+	struct decision *d;
 	int err;
 
-	__builtin_memset(egress, 0, sizeof(*egress));
-	__builtin_memset(ingress, 0, sizeof(*ingress));
+	if (!work)
+		return -REASON_CT_MAP_INSERTION_FAILED;
+	initiator = &work->ends[side & 1];
+	responder = &work->ends[(side ^ 1) & 1];
+	d = turned ? &work->turned : &work->decision;
+	__builtin_memset(d, 0, sizeof(*d));
 	if (initiator->ifindex) {
-		err = decide_half(initiator->egress_table, responder->identity, l4, initiator->namespace_id, egress);
+		err = decide_half(initiator->egress_table, responder->identity, l4, initiator->namespace_id, &d->egress);
 		if (err)
 			return err;
 	}
 	if (responder->ifindex)
-		return decide_half(responder->ingress_table, initiator->identity, l4, responder->namespace_id, ingress);
+		return decide_half(responder->ingress_table, initiator->identity, l4, responder->namespace_id, &d->ingress);
 	return 0;
 }
-
-struct decision {
-	struct flow_half egress;
-	struct flow_half ingress;
-};
 
 static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, const struct end *ends,
 				  const struct decision *d, int err, __u32 flags, __u32 hook)
@@ -176,21 +183,22 @@ static __always_inline int must_reset(const struct flow *flow, const struct deci
 }
 
 /* The policy changed under a live flow, or bypass holds it: judge again. May revoke, never redirect. */
-static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p, struct end *ends, struct flow *flow,
-				  __u32 hook)
+static __noinline int judge_again(struct __sk_buff *skb, struct work *work, struct flow *flow, __u32 hook)
 {
+	const struct packet *p = &work->packet;
+	struct decision *d = &work->decision;
+	struct end *ends = work->ends;
 	__u32 side = side_of(p, flow);
-	struct decision d;
 	int err;
 
 	count_statistic(STATISTIC_REEVALUATED);
 	keep_host_or_world(&ends[side & 1], flow->identity[0]);
 	keep_host_or_world(&ends[(side ^ 1) & 1], flow->identity[1]);
-	err = decide_flow(&ends[side & 1], &ends[(side ^ 1) & 1], l4_of(p, side), &d.egress, &d.ingress);
-	if (!err && must_reset(flow, &d))
+	err = decide_flow(hook, side, l4_of(p, side), 0);
+	if (!err && must_reset(flow, d))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	if (err) {
-		refuse(skb, p, ends, &d, err, EVENT_REVOKED | (side ? EVENT_REPLY : 0), hook);
+		refuse(skb, p, ends, d, err, EVENT_REVOKED | (side ? EVENT_REPLY : 0), hook);
 		if (p->protocol == IPPROTO_TCP) {
 			flow->state = FLOW_RESET;
 			flow->deadline_ns = coarse_now() + config.values.closing_ns;
@@ -198,16 +206,16 @@ static __noinline int judge_again(struct __sk_buff *skb, const struct packet *p,
 		return err;
 	}
 	if (flow->flags & FLOW_REDIRECTED) {
-		d.egress.ruleset = flow->egress.ruleset;
-		d.ingress.ruleset = flow->ingress.ruleset;
+		d->egress.ruleset = flow->egress.ruleset;
+		d->ingress.ruleset = flow->ingress.ruleset;
 	}
-	flow->egress = d.egress;
-	flow->ingress = d.ingress;
+	flow->egress = d->egress;
+	flow->ingress = d->ingress;
 	flow->identity[0] = ends[side & 1].identity;
 	flow->identity[1] = ends[(side ^ 1) & 1].identity;
 	flow->ifindex[0] = ends[side & 1].ifindex;
 	flow->ifindex[1] = ends[(side ^ 1) & 1].ifindex;
-	if (is_bypass(&d))
+	if (is_bypass(d))
 		flow->flags |= FLOW_BYPASSED;
 	else
 		flow->flags &= ~FLOW_BYPASSED;

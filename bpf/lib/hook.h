@@ -125,13 +125,15 @@ static __always_inline int is_current(const struct flow *flow, const struct end 
  * A packet of a flow that goes through Envoy: the client's are steered, and only Envoy, which lives on this host, may
  * answer. Returns a TC action.
  */
-static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, struct flow *flow, struct end *ends,
-				      __u32 side, __u64 now, __u32 hook)
+static __always_inline int redirected(struct __sk_buff *skb, struct work *work, struct flow *flow, __u32 side,
+				      __u64 now, __u32 hook)
 {
+	struct packet *p = &work->packet;
+	struct end *ends = work->ends;
 	int err = 0;
 
 	if (!is_current(flow, &ends[side & 1], &ends[(side ^ 1) & 1]))
-		err = judge_again(skb, p, ends, flow, hook);
+		err = judge_again(skb, work, flow, hook);
 	if (err) {
 		count_packet(-err, hook, p->length);
 		if (reset_both(skb, p, hook))
@@ -151,22 +153,31 @@ static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, s
 	return pass(p, hook);
 }
 
-/* Everything but the fast path, for either hook, once both ends are known and honest. */
-static __noinline int slow_path(struct __sk_buff *skb, struct packet *p, struct end *ends, __u32 hook)
+/*
+ * Everything but the fast path, for either hook, once both ends are known, honest and, with the packet, in its work.
+ * Global for the verifier's sake, see work.h. Returns a TC action.
+ */
+__weak int slow_path(struct __sk_buff *skb, __u32 hook)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, &p->key);
+	struct work *work = work_of(hook);
 	__u64 now = coarse_now();
+	struct packet *p;
+	struct flow *flow;
 	__u32 side;
 	int err;
 
+	if (!work)
+		return TC_ACT_SHOT;
+	p = &work->packet;
+	flow = bpf_map_lookup_elem(&flows, &p->key);
 	if (flow && flow->deadline_ns >= now) {
 		side = side_of(p, flow);
 		if (!reopens(p, flow, side)) {
 			if (is_our_reset(p, flow))
 				return pass(p, hook);
 			if (flow->flags & FLOW_REDIRECTED)
-				return redirected(skb, p, flow, ends, side, now, hook);
-			err = judge_again(skb, p, ends, flow, hook);
+				return redirected(skb, work, flow, side, now, hook);
+			err = judge_again(skb, work, flow, hook);
 			if (err)
 				return drop_or_reset(skb, p, err, hook);
 			if (hook == HOOK_FROM_WORKLOAD || !flow->ifindex[side & 1])
@@ -176,7 +187,7 @@ static __noinline int slow_path(struct __sk_buff *skb, struct packet *p, struct 
 	}
 	if ((p->flags & PACKET_ICMP_ERROR) && is_related(skb, p))
 		return pass(p, hook);
-	err = open_flow(skb, p, ends, hook);
+	err = open_flow(skb, work, hook);
 	if (err > 0)
 		return steer(skb, p, hook);
 	if (err == -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL)

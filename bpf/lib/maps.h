@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Every table. Each entry file is compiled alone and linked with the others: weak definitions of one name become one. */
+/*
+ * Every table but the hooks' own `work` (work.h). Each entry file is compiled alone and linked with the others: weak
+ * definitions of one name become one.
+ */
 #pragma once
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -116,14 +119,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct proxy_state);
 } proxy SEC(".maps") __weak;
-
-/* A flow is built here: it does not fit on the 512-byte stack beside its packet. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} scratch SEC(".maps") __weak;
 
 /* User space writes it before the load. The zero-length members put types that only programs use into the BTF. */
 struct config_variable {

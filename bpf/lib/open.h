@@ -12,15 +12,16 @@ static __always_inline int is_ephemeral(__be16 port)
 }
 
 /* Nobody knows this flow: decide, remember, report. Returns 1 when it goes to Envoy, 0 when it passes, or a drop reason. */
-static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, const struct end *ends, __u32 hook)
+static __noinline int open_flow(struct __sk_buff *skb, struct work *work, __u32 hook)
 {
-	int redirected;
-	__u32 initiator = 0, zero = 0, other;
+	const struct packet *p = &work->packet;
+	const struct end *ends = work->ends;
+	const struct decision *d = &work->decision;
+	struct flow *flow = &work->flow;
+	__u32 initiator = 0;
 	int midstream = p->protocol == IPPROTO_TCP && !is_opening(p) && !(p->flags & PACKET_LATER_FRAGMENT);
 	int answer = (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
-	struct decision d;
-	struct flow *flow;
-	int err;
+	int redirected, err;
 
 	/*
 	 * A segment in the middle of a connection does not say who opened it: the lower port is the likelier server. Only
@@ -29,23 +30,20 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 	 */
 	if (midstream && (answer || bpf_ntohs(p->source_port) < bpf_ntohs(p->destination_port)))
 		initiator = 1;
-	err = decide_flow(&ends[initiator], &ends[!initiator], l4_of(p, initiator), &d.egress, &d.ingress);
+	err = decide_flow(hook, initiator, l4_of(p, initiator), 0);
 	if (err && midstream && !answer && is_ephemeral(p->source_port) == is_ephemeral(p->destination_port)) {
-		struct decision turned;
-
-		other = !initiator;
-		if (!decide_flow(&ends[other], &ends[!other], l4_of(p, other), &turned.egress, &turned.ingress)) {
-			initiator = other;
-			d = turned;
+		if (!decide_flow(hook, !initiator, l4_of(p, !initiator), 1)) {
+			initiator = !initiator;
+			d = &work->turned;
 			err = 0;
 		}
 	}
-	redirected = !err && is_redirect(&d);
+	redirected = !err && is_redirect(d);
 	/* An HTTP rule never lets a connection pass that Envoy does not hold. */
 	if (redirected && (!may_steer(p) || (midstream && (initiator || !has_socket(skb, p)))))
 		err = -REASON_PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL;
 	if (err)
-		return refuse(skb, p, ends, &d, err, 0, hook);
+		return refuse(skb, p, ends, d, err, 0, hook);
 	if (midstream && (p->tcp_flags & TCP_RST))
 		return 0; /* the end of something we never saw: nothing to remember */
 	if (ends[initiator].ifindex) {
@@ -53,9 +51,6 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 		if (err)
 			return refuse(skb, p, ends, NULL, err, 0, hook);
 	}
-	flow = bpf_map_lookup_elem(&scratch, &zero);
-	if (!flow)
-		return -REASON_CT_MAP_INSERTION_FAILED;
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->version = LAYOUT_VERSION;
 	flow->created_ns = bpf_ktime_get_ns();
@@ -66,14 +61,14 @@ static __noinline int open_flow(struct __sk_buff *skb, const struct packet *p, c
 		flow->flags |= FLOW_ADOPTED;
 		count_statistic(STATISTIC_FLOWS_ADOPTED);
 	}
-	if (is_bypass(&d))
+	if (is_bypass(d))
 		flow->flags |= FLOW_BYPASSED;
 	if (redirected)
 		flow->flags |= FLOW_REDIRECTED;
 	if (ends[initiator].ifindex)
 		flow->flags |= FLOW_CHARGED;
-	flow->egress = d.egress;
-	flow->ingress = d.ingress;
+	flow->egress = d->egress;
+	flow->ingress = d->ingress;
 	flow->identity[0] = ends[initiator].identity;
 	flow->identity[1] = ends[!initiator].identity;
 	flow->ifindex[0] = ends[initiator].ifindex;

@@ -47,10 +47,11 @@ static __always_inline int let_pass(struct flow_half *half)
  * Decides one half of a flow.
  * @table: of the endpoint, for the direction
  * @identity: of the peer
- * @l4: protocol << 16 | destination port of the flow or ICMP type in network order (five arguments are the limit)
+ * @l4: protocol << 16 | destination port of the flow or ICMP type in network order
  * Returns 0 or a negative drop reason; `half` names the rule either way.
  */
-static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 namespace_id, struct flow_half *half)
+static __always_inline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 namespace_id,
+				       struct flow_half *half)
 {
 	struct policy_key key = {
 		.prefix_length = POLICY_PREFIX_FULL,

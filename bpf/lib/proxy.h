@@ -61,9 +61,10 @@ static __always_inline int is_nodes_own(const __u8 *address)
 /* A steered connection that nobody listens for: the client gets a reset, and the flow says why. */
 static __noinline int report_no_listener(const struct packet *p, const struct flow *flow)
 {
-	struct event *event = event_begin();
+	struct event *event;
 
 	count_packet(REASON_SOCKET_LOOKUP_FAILED, flow->ifindex[0] ? HOOK_FROM_WORKLOAD : HOOK_TO_WORKLOAD, p->length);
+	event = event_begin();
 	if (!event)
 		return 0;
 	event->time_ns = bpf_ktime_get_ns();
@@ -85,7 +86,7 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	event->ingress = flow->ingress;
 	if (flow->ingress.verdict == VERDICT_REDIRECT)
 		event->flags |= EVENT_INGRESS;
-	bpf_ringbuf_submit(event, 0);
+	event_end(event);
 	return 0;
 }
 

@@ -289,7 +289,10 @@ class Agent implements AgentView, RunningAgent {
     setTimeout(() => this.#datapath.sweepTables(), RETIRE_MS).unref();
     if (changedAddresses.size === 0) return;
     // Connections that Envoy holds with an address must not outlive its owner.
-    if (this.#http) for (const address of changedAddresses) this.#kernel.destroySockets(Buffer.from(address, 'hex'));
+    if (this.#http)
+      void this.#guarded('end connections of addresses that changed hands', async () => {
+        for (const address of changedAddresses) this.#kernel.destroySockets(Buffer.from(address, 'hex'));
+      });
     void this.#guarded('forget flows', () => purgeAddresses(this.#object.map('flows'), changedAddresses));
   }
 

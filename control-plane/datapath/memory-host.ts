@@ -1,6 +1,7 @@
 /** Routing, nftables and processes of the kernel in memory: what was asked for stands in fields that a test reads. */
+import type { ProcessEnd, SpawnOptions } from '../model/process.ts';
 import type { Family, NetworkKernel, PolicyRule, TableRoute } from './kernel-network.ts';
-import type { ProcessEnd, ProcessKernel, SpawnOptions } from './kernel-process.ts';
+import type { ProcessKernel } from './kernel-process.ts';
 
 /** One write, e.g. `endpoints set 0a000000`, `link 7 egress attach`. */
 export type Journal = string[];

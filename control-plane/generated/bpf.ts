@@ -749,8 +749,8 @@ export const MAPS = {
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
   proxy: { maxEntries: 1, keySize: 4, valueSize: 8 },
   quotas: { maxEntries: 4096, keySize: 4, valueSize: 16 },
-  scratch: { maxEntries: 1, keySize: 4, valueSize: 128 },
   statistics: { maxEntries: 16, keySize: 4, valueSize: 8 },
+  work: { maxEntries: 2, keySize: 4, valueSize: 320 },
 } as const;
 export type MapName = keyof typeof MAPS;
 

@@ -18,7 +18,7 @@ import {
   type Rule,
   type RuleRef,
 } from '../model/policy.ts';
-import { admitsRequest, type HttpRequest } from './http-match.ts';
+import { admitsRequest, type HttpRequest, isValidHost } from './http-match.ts';
 import { normalizePath } from './http-path.ts';
 import { isWildcard, names } from './peers.ts';
 
@@ -40,9 +40,9 @@ export interface HalfAnswer {
   /**
    * no-policy: nothing selects the endpoint here. rule: these rules admit. local-host: this node's own processes may.
    * default-deny: these policies ask for it and none admits. no-http-rule: these rules admit the connection, and none
-   * this request. bad-path: under these rules Envoy sees the request, and refuses it as malformed.
+   * this request. bad-path, bad-host: under these rules Envoy sees the request, and refuses it as malformed.
    */
-  readonly reason: 'no-policy' | 'rule' | 'local-host' | 'default-deny' | 'no-http-rule' | 'bad-path';
+  readonly reason: 'no-policy' | 'rule' | 'local-host' | 'default-deny' | 'no-http-rule' | 'bad-path' | 'bad-host';
   readonly rules: readonly RuleRef[];
   readonly policies: readonly PolicyRef[];
   /** Hubble's policy_match_type. */
@@ -103,6 +103,7 @@ function evaluateHttp(candidates: readonly Candidate[], request: HttpRequest | u
   if (request === undefined) return answer('ALLOWED', 'rule', meeting);
   const path = normalizePath(request.path);
   if (path === undefined) return answer('DENIED', 'bad-path', meeting);
+  if (!isValidHost(request.host)) return answer('DENIED', 'bad-host', meeting);
   const admitting = candidates
     .flatMap(({ rule, http }): { readonly ref: RuleRef | undefined; readonly match: HttpMatch | undefined }[] =>
       http ? [...http] : [{ ref: rule, match: undefined }],
