@@ -7,10 +7,18 @@ static __always_inline struct event *event_begin(void)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
-	count_statistic(event ? STATISTIC_EVENTS_MADE : STATISTIC_EVENTS_LOST);
-	if (event)
-		__builtin_memset(event, 0, sizeof(*event));
+	if (!event) {
+		count_statistic(STATISTIC_EVENTS_LOST);
+		return NULL;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
 	return event;
+}
+
+static __always_inline void event_end(struct event *event)
+{
+	count_statistic(STATISTIC_EVENTS_MADE);
+	bpf_ringbuf_submit(event, 0);
 }
 
 static __always_inline void event_packet(struct event *event, struct __sk_buff *skb, const struct packet *p, __u32 hook)
@@ -50,7 +58,7 @@ static __noinline __maybe_unused int report_new(struct __sk_buff *skb, const str
 	event->security = flow->security;
 	event->egress = flow->egress;
 	event->ingress = flow->ingress;
-	bpf_ringbuf_submit(event, 0);
+	event_end(event);
 	return 0;
 }
 
@@ -93,7 +101,7 @@ static __noinline __maybe_unused int report_drop(struct __sk_buff *skb, const st
 		event->egress = *refusal->egress;
 	if (refusal->ingress)
 		event->ingress = *refusal->ingress;
-	bpf_ringbuf_submit(event, 0);
+	event_end(event);
 	return 0;
 }
 
@@ -128,6 +136,6 @@ static __noinline __maybe_unused int report_close(struct __sk_buff *skb, const s
 	event->packets[1] = flow->packets[1];
 	event->bytes[0] = flow->bytes[0];
 	event->bytes[1] = flow->bytes[1];
-	bpf_ringbuf_submit(event, 0);
+	event_end(event);
 	return 0;
 }

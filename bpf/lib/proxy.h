@@ -54,10 +54,11 @@ static __always_inline struct flow *redirected_flow(const struct packet *p)
  */
 static __noinline int report_no_listener(const struct packet *p, const struct flow *flow)
 {
-	struct event *event = event_begin();
+	struct event *event;
 	__u32 hook = flow && flow->ifindex[0] ? HOOK_FROM_WORKLOAD : HOOK_TO_WORKLOAD;
 
 	count_packet(REASON_SOCKET_LOOKUP_FAILED, hook, p->length);
+	event = event_begin();
 	if (!event)
 		return 0;
 	event->time_ns = bpf_ktime_get_ns();
@@ -71,7 +72,7 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	event->source_port = p->source_port;
 	event->destination_port = p->destination_port;
 	if (!flow) {
-		bpf_ringbuf_submit(event, 0);
+		event_end(event);
 		return 0;
 	}
 	event->source_identity = flow->identity[0];
@@ -83,7 +84,7 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	event->ingress = flow->ingress;
 	if (flow->ingress.verdict == VERDICT_REDIRECT)
 		event->flags |= EVENT_INGRESS;
-	bpf_ringbuf_submit(event, 0);
+	event_end(event);
 	return 0;
 }
 

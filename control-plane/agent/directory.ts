@@ -8,6 +8,8 @@ import { RESERVED_IDENTITIES } from '../policy/identities.ts';
 
 /** Names of the past that are kept. */
 const MOST_REMEMBERED = 65536;
+/** Revisions of the past: requests are told of within a second. */
+const MOST_REVISIONS = 64;
 
 function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
   // Written again it is the youngest.
@@ -26,6 +28,10 @@ export class Directory implements Resolver {
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
   readonly #rulesets = new Map<number, readonly RuleRef[]>();
   #unproven: Resolver['unproven'] = () => 'no certificates: authentication is not set up on this node';
+  /** By address. */
+  readonly #ids = new Map<string, number>();
+  /** In the order in which they came into force. */
+  readonly #revisions: { readonly since: number; readonly revision: number }[] = [];
   #origins: ReadonlyMap<number, Origin> = new Map();
 
   constructor(nodeName: string, version: string) {
@@ -37,11 +43,20 @@ export class Directory implements Resolver {
   update(snapshot: Snapshot, endpoints: readonly EndpointStatus[]): void {
     for (const [id, { labels }] of snapshot.identities)
       if (!RESERVED_IDENTITIES.has(id)) remember(this.#labels, id, labels);
-    for (const { address, namespace, pod } of snapshot.addresses)
+    for (const { address, namespace, pod, node } of snapshot.addresses) {
       remember(this.#pods, addressKey(address), { namespace, name: pod });
-    for (const endpoint of endpoints)
+      // It was an endpoint's of this node and is another node's now.
+      if (node !== '') this.#ids.delete(addressKey(address));
+    }
+    for (const endpoint of endpoints) {
+      for (const address of endpoint.addresses) remember(this.#ids, addressKey(address), endpoint.id);
       if (endpoint.interface)
         remember(this.#endpoints, endpoint.interface.ifindex, { id: endpoint.id, interface: endpoint.interface.name });
+    }
+    if (this.#revisions.at(-1)?.revision !== snapshot.revision) {
+      this.#revisions.push({ since: Date.now(), revision: snapshot.revision });
+      this.#revisions.splice(0, this.#revisions.length - MOST_REVISIONS);
+    }
     for (const { id, rules } of snapshot.rulesets.values())
       remember(
         this.#rulesets,
@@ -72,5 +87,11 @@ export class Directory implements Resolver {
   }
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined {
     return this.#endpoints.get(ifindex);
+  }
+  endpointAt(address: Uint8Array): number | undefined {
+    return this.#ids.get(addressKey(address));
+  }
+  revisionAt(time: number): number {
+    return this.#revisions.findLast(({ since }) => since <= time)?.revision ?? this.#revisions[0]?.revision ?? 0;
   }
 }

@@ -24,6 +24,12 @@ test('everything that is missing is named at once', () => {
   );
 });
 
+test.each(['skLookup', 'cgroupSockopt'] as const)('without %s the programs cannot be loaded', (feature) => {
+  expect(() => requireFeatures({ ...WHOLE, [feature]: false }, 'auto')).toThrow(
+    expect.objectContaining({ code: 'KERNEL_FEATURE_MISSING' }),
+  );
+});
+
 test('a hook that was asked for by name is not replaced by another', () => {
   expect(() => requireFeatures({ ...WHOLE, tcx: false }, 'tcx')).toThrow('this kernel lacks tcx links (6.6)');
   requireFeatures({ ...WHOLE, tcx: false }, 'clsact');

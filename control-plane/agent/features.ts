@@ -18,6 +18,9 @@ export function requireFeatures(features: KernelFeatures, attach: Config['attach
     [features.lruHash, 'LRU hash tables'],
     [features.lpmTrie, 'longest-prefix tables'],
     [features.ringBuffer, 'the BPF ring buffer'],
+    // All programs are loaded together.
+    [features.skLookup, 'programs that pick a socket (sk_lookup)'],
+    [features.cgroupSockopt, 'programs on a cgroup (CONFIG_CGROUP_BPF)'],
     hooks[attach],
   ].flatMap(([there, what]) => (there ? [] : [what]));
   if (missing.length > 0) throw new SidestepError('KERNEL_FEATURE_MISSING', `this kernel lacks ${missing.join(', ')}`);

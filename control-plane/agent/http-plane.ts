@@ -4,15 +4,14 @@
  * rule goes.
  */
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Kernel, KernelObject } from '../datapath/kernel.ts';
 import { MARK_TO_TUNNEL } from '../datapath/load.ts';
 import { pinsOf } from '../datapath/pins.ts';
 import { MARK_UNTRACKED, Steering } from '../datapath/steering.ts';
 import { accessLogService } from '../envoy/access-log.ts';
 import { AdminClient } from '../envoy/admin.ts';
-import { MODULE_IN_ENVOY, ProcessLauncher } from '../envoy/launcher.ts';
+import { installedEnvoy, installedModule } from '../envoy/installed.ts';
+import { MODULE_IN_ENVOY, NOBODY, ProcessLauncher } from '../envoy/launcher.ts';
 import { EnvoyManager } from '../envoy/manager.ts';
 import { envoyPaths } from '../envoy/paths.ts';
 import { planner } from '../envoy/plan.ts';
@@ -35,8 +34,6 @@ import type { Logger } from './log.ts';
 
 /** So long the revision before stays in force while Envoy has not said yes. */
 const DEADLINE_MS = 5000;
-/** Envoy's user. */
-const NOBODY = 65534;
 /** Words of refused configuration that are kept. */
 const REFUSED_KEPT = 16;
 
@@ -237,8 +234,8 @@ export async function openHttpPlane({ config, kernel, object, log, record }: Htt
   const plane = new HttpPlane(
     {
       runDir,
-      envoy: config.envoy ?? installed('envoy', ['build', 'envoy', ENVOY_VERSION, 'envoy']),
-      module: config.envoyModule ?? installed(MODULE, ['native', MODULE]),
+      envoy: config.envoy ?? installedEnvoy(),
+      module: config.envoyModule ?? installedModule(),
       port: config.envoyPort,
       concurrency: config.envoyConcurrency,
       idleMs: config.envoyIdleSeconds * 1000,
@@ -254,14 +251,4 @@ export async function openHttpPlane({ config, kernel, object, log, record }: Htt
   );
   await plane.open();
   return plane;
-}
-
-const ENVOY_VERSION = '1.40.0';
-const MODULE = 'libsidestep_identity.so';
-
-/** Beside the bundle or in the folder above its chunks; else where a checkout has it. */
-function installed(name: string, inCheckout: readonly string[]): string {
-  const here = import.meta.dirname;
-  const places = [join(here, name), join(here, '..', name)];
-  return places.find((path) => existsSync(path)) ?? join(here, '..', '..', ...inCheckout);
 }

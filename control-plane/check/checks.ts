@@ -3,7 +3,7 @@ import type { Kernel, KernelFeatures } from '../datapath/kernel.ts';
 import { SidestepError } from '../model/error.ts';
 
 export interface CheckResult {
-  readonly category: 'machine' | 'kernel' | 'installation';
+  readonly category: 'machine' | 'kernel' | 'installation' | 'HTTP rules';
   readonly name: string;
   /** warning: it runs, with something less. */
   readonly result: 'ok' | 'warning' | 'failed';
@@ -20,13 +20,15 @@ export interface CheckInputs {
   readonly openKernel: () => Kernel;
   /** Path of the compiled programs. @throws ADDON_MISSING */
   readonly findObject: () => string;
+  /** Looks at Envoy and its module. @returns its version @throws ENVOY_* */
+  readonly probeEnvoy: (kernel: Kernel) => Promise<string>;
 }
 
 const OLDEST = [5, 10] as const;
 
-export function runChecks(inputs: CheckInputs): CheckResult[] {
+export async function runChecks(inputs: CheckInputs): Promise<CheckResult[]> {
   const results = [
-    machine(inputs),
+    machine(inputs.platform),
     kernelVersion(inputs.release),
     privilege(inputs.uid),
     nodeVersion(inputs.nodeVersion),
@@ -35,7 +37,8 @@ export function runChecks(inputs: CheckInputs): CheckResult[] {
   try {
     const kernel = inputs.openKernel();
     results.push({ category: 'installation', name: 'native addon loads', result: 'ok', detail: '', hint: '' });
-    results.push(...features(kernel.features()));
+    const found = kernel.features();
+    results.push(...features(found), ...httpFeatures(found), await envoy(inputs, kernel));
   } catch (error) {
     if (!(error instanceof SidestepError)) throw error;
     results.push({
@@ -52,49 +55,36 @@ export function runChecks(inputs: CheckInputs): CheckResult[] {
 const verdict = (ok: boolean, otherwise: 'warning' | 'failed' = 'failed'): 'ok' | 'warning' | 'failed' =>
   ok ? 'ok' : otherwise;
 
-function machine({ platform }: CheckInputs): CheckResult {
-  const ok = platform === 'linux';
-  return {
-    category: 'machine',
-    name: 'runs Linux',
-    result: verdict(ok),
-    detail: platform,
-    hint: ok ? '' : 'Use a Linux machine or a virtual one; the offline commands (policy check) work anywhere.',
-  };
+/** It cannot run without. */
+function required(
+  category: CheckResult['category'],
+  name: string,
+  ok: boolean,
+  detail: string,
+  hint: string,
+): CheckResult {
+  return { category, name, result: verdict(ok), detail, hint: ok ? '' : hint };
+}
+
+function machine(platform: string): CheckResult {
+  const hint = 'Use a Linux machine or a virtual one; the offline commands (policy check) work anywhere.';
+  return required('machine', 'runs Linux', platform === 'linux', platform, hint);
 }
 
 function kernelVersion(release: string): CheckResult {
   const [major = 0, minor = 0] = release.split('.').map(Number);
   const ok = major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1]);
-  return {
-    category: 'kernel',
-    name: 'kernel is 5.10 or newer',
-    result: verdict(ok),
-    detail: release,
-    hint: ok ? '' : 'Boot a newer kernel.',
-  };
+  return required('kernel', 'kernel is 5.10 or newer', ok, release, 'Boot a newer kernel.');
 }
 
 function privilege(uid: number): CheckResult {
-  const ok = uid === 0;
-  return {
-    category: 'machine',
-    name: 'runs as root',
-    result: verdict(ok),
-    detail: `uid ${uid}`,
-    hint: ok ? '' : 'Run with sudo: loading programs and entering namespaces needs it.',
-  };
+  const hint = 'Run with sudo: loading programs and entering namespaces needs it.';
+  return required('machine', 'runs as root', uid === 0, `uid ${uid}`, hint);
 }
 
 function nodeVersion(version: string): CheckResult {
   const ok = Number(version.replace(/^v/, '').split('.')[0]) >= 24;
-  return {
-    category: 'installation',
-    name: 'Node is 24 or newer',
-    result: verdict(ok),
-    detail: version,
-    hint: ok ? '' : 'Run `make deps`; it installs its own Node.',
-  };
+  return required('installation', 'Node is 24 or newer', ok, version, 'Run `make deps`; it installs its own Node.');
 }
 
 function programs(inputs: CheckInputs): CheckResult {
@@ -107,39 +97,58 @@ function programs(inputs: CheckInputs): CheckResult {
   }
 }
 
+const needed = (name: string, ok: boolean, hint: string): CheckResult => required('kernel', name, ok, '', hint);
+
+/** It runs without, at a cost. */
+function better(name: string, ok: boolean, cost: string, category: CheckResult['category'] = 'kernel'): CheckResult {
+  return { category, name, result: verdict(ok, 'warning'), detail: ok ? '' : 'missing', hint: ok ? '' : cost };
+}
+
 function features(f: KernelFeatures): CheckResult[] {
-  const needed = (name: string, ok: boolean, hint: string): CheckResult => ({
-    category: 'kernel',
-    name,
-    result: verdict(ok),
-    detail: '',
-    hint: ok ? '' : hint,
-  });
-  const better = (name: string, ok: boolean, cost: string): CheckResult => ({
-    category: 'kernel',
-    name,
-    result: verdict(ok, 'warning'),
-    detail: ok ? '' : 'missing',
-    hint: ok ? '' : cost,
-  });
   return [
     needed('bpf() system call', f.bpf, 'CONFIG_BPF_SYSCALL=y, and root or CAP_BPF.'),
     needed('hash tables that evict (LRU)', f.lruHash, 'CONFIG_BPF_SYSCALL=y on a kernel from 4.10.'),
     needed('longest-prefix tables', f.lpmTrie, 'CONFIG_BPF_SYSCALL=y on a kernel from 4.11.'),
     needed('ring buffer', f.ringBuffer, 'Needs a kernel from 5.8.'),
     needed('a tc hook (tcx or clsact)', f.tcx || f.clsact, 'CONFIG_NET_SCH_INGRESS=y and CONFIG_NET_CLS_BPF=y.'),
+    // HTTP rules live by these two, but all programs are loaded together.
+    needed('programs that pick a socket (sk_lookup)', f.skLookup, 'CONFIG_INET=y on a kernel from 5.9.'),
+    needed('programs on a cgroup (getsockopt)', f.cgroupSockopt, 'CONFIG_CGROUP_BPF=y.'),
     better(
       'tcx links (6.6)',
       f.tcx,
       'clsact filters are used: they outlive the agent too, but anything with CAP_NET_ADMIN may replace them unseen.',
     ),
     better('bpf file system mounted', f.bpffs, 'The agent mounts it at its start: /sys/fs/bpf.'),
-    better(
-      'cgroup v2',
-      f.cgroup2 !== undefined,
-      'Not needed for layer 3 and 4; service translation and Envoy will need it.',
-    ),
     better('kernel type information (BTF)', f.btf, 'Nothing is lost yet; error texts of the verifier are shorter.'),
     better('coarse clock for programs (5.11)', f.coarseClock, 'Each packet costs about 15 ns more.'),
   ];
+}
+
+/** What only HTTP rules need of the kernel. */
+function httpFeatures(f: KernelFeatures): CheckResult[] {
+  return [
+    better(
+      'cgroup v2',
+      f.cgroup2 !== undefined,
+      'HTTP rules refuse what they select: Envoy is known by its cgroup. Mount cgroup2, e.g. at /sys/fs/cgroup/unified.',
+      'HTTP rules',
+    ),
+    better(
+      "ending other processes' connections (CONFIG_INET_DIAG_DESTROY)",
+      f.socketDestroy,
+      'Connections that Envoy holds for an address live on when the address goes to another workload.',
+      'HTTP rules',
+    ),
+  ];
+}
+
+async function envoy(inputs: CheckInputs, kernel: Kernel): Promise<CheckResult> {
+  const base = { category: 'HTTP rules', name: 'Envoy and its module fit' } as const;
+  try {
+    return { ...base, result: 'ok', detail: await inputs.probeEnvoy(kernel), hint: '' };
+  } catch (error) {
+    if (!(error instanceof SidestepError)) throw error;
+    return { ...base, result: 'warning', detail: error.message, hint: error.hint };
+  }
 }

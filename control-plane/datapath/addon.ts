@@ -5,6 +5,7 @@ import { release } from 'node:os';
 import { basename, join } from 'node:path';
 import type * as Native from '../../native/index.d.ts';
 import { SidestepError } from '../model/error.ts';
+import type { ProcessEnd, SpawnOptions } from '../model/process.ts';
 import { AddonLink, AddonMap, AddonObject, AddonProgram, call, rawMap, rawProgram } from './addon-objects.ts';
 import type {
   AttachPoint,
@@ -23,7 +24,6 @@ import type {
 } from './kernel.ts';
 import type { Tap, TapEvents, WireGuardPeerChange, WireGuardState } from './kernel-devices.ts';
 import type { Family, PacketRules, PolicyRule, TableRoute, Way } from './kernel-network.ts';
-import type { ProcessEnd, SpawnOptions } from './kernel-process.ts';
 
 type Addon = typeof Native;
 

@@ -1,6 +1,8 @@
 /** Routing, nftables and processes of the kernel in memory: what was asked for stands in fields that a test reads. */
+
+import type { ProcessEnd, SpawnOptions } from '../model/process.ts';
 import type { Family, NetworkKernel, PacketRules, PolicyRule, TableRoute, Way } from './kernel-network.ts';
-import type { ProcessEnd, ProcessKernel, SpawnOptions } from './kernel-process.ts';
+import type { ProcessKernel } from './kernel-process.ts';
 import { type Journal, MemoryDevices } from './memory-devices.ts';
 
 export type { Journal };

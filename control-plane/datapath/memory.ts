@@ -26,7 +26,18 @@ import { type Journal, MemoryHost } from './memory-host.ts';
 export type { Journal };
 
 /** Kinds whose keys are 0 to maxEntries - 1 and always there. */
-const ARRAYS: readonly MapName[] = ['policy_tables', 'counters', 'statistics', 'scratch'];
+const ARRAYS: readonly MapName[] = ['policy_tables', 'counters', 'statistics', 'proxy', 'protection', 'scratch'];
+
+const PROGRAMS = [
+  'from_workload',
+  'to_workload',
+  'pick_envoy',
+  'envoy_sockets',
+  'envoy_connect4',
+  'envoy_connect6',
+  'envoy_identity',
+  'put_back',
+] as const;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
@@ -199,8 +210,8 @@ export class MemoryKernel extends MemoryHost implements Kernel {
     for (const name of Object.keys(MAPS) as MapName[])
       if (!this.#maps.has(name))
         this.#maps.set(name, new MemoryMap(name, options.maxEntries?.[name] ?? MAPS[name].maxEntries, this.journal));
-    const programs = new Map(
-      ['from_workload', 'to_workload'].map((name) => [name, new MemoryProgram(this.#nextId++, name)]),
+    const programs = new Map<string, MemoryProgram>(
+      PROGRAMS.map((name) => [name, new MemoryProgram(this.#nextId++, name)]),
     );
     return {
       map: (name) => this.map(name as MapName),

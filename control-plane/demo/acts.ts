@@ -64,8 +64,7 @@ async function playPolicy(stage: Stage, narrator: Narrator, { policy }: ActSetti
   const { frontend, intruder } = stage.cast;
   narrator.say('  This file is put into the folder that the agent watches:');
   narrator.document(policy);
-  stage.manifests.write('policy.yaml', policy);
-  await untilRefused(stage, intruder);
+  await putInForce(stage, policy);
   const since = Date.now();
   const [answers, refusals] = await Promise.all([
     stage.client(frontend, { count: 3 }).finished(),
@@ -85,9 +84,10 @@ async function playPolicy(stage: Stage, narrator: Narrator, { policy }: ActSetti
   ];
 }
 
-/** The kernel changes its mind within milliseconds; until then the intruder is still answered. */
-async function untilRefused(stage: Stage, intruder: Role): Promise<void> {
-  const probe = stage.client(intruder, { intervalMs: 10 });
+/** The kernel changes its mind within milliseconds; until then the intruder is still answered. @param policy act 2's file */
+export async function putInForce(stage: Stage, policy: string): Promise<void> {
+  stage.manifests.write('policy.yaml', policy);
+  const probe = stage.client(stage.cast.intruder, { intervalMs: 10 });
   await probe.until((outcomes) => outcomes.some((outcome) => outcome.error !== undefined), IN_FORCE_MS);
   await probe.stop();
 }

@@ -45,17 +45,19 @@ export function playHttp(policy: string, before: string): Act {
     stage.manifests.write('policy.yaml', policy);
     const one = async (method: string): Promise<RequestOutcome | undefined> =>
       (await stage.client(frontend, { count: 1, method }).finished())[0];
-    await until(
+    const refusal = until(
       stage,
       () => one('POST'),
       (outcome) => outcome?.status === 403,
     );
-    const inForce = Date.now();
-    const running = await until(
-      stage,
-      () => envoyOf(stage),
-      (view) => view.state === 'ready',
-    );
+    const [inForce, running] = await Promise.all([
+      refusal.then(() => Date.now()),
+      until(
+        stage,
+        () => envoyOf(stage),
+        (view) => view.state === 'ready',
+      ),
+    ]);
     const since = Date.now();
     const [reads, writes] = await Promise.all([
       stage.client(frontend, { count: 3 }).finished(),
@@ -70,8 +72,7 @@ export function playHttp(policy: string, before: string): Act {
           `before: ${none.state}; now: ${running.state}, pid ${running.pid ?? '-'}, ${memoryOf(running.pid)}; enforced ${inForce - put} ms after the file was put there`,
         ],
       },
-      await readsPass(stage, reads, since),
-      await writesRefused(stage, writes, since),
+      ...(await Promise.all([readsPass(stage, reads, since), writesRefused(stage, writes, since)])),
     ];
 
     const next = await playKill(stage, narrator, running, claims);

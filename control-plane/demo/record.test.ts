@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ownerOf } from './namespaces.ts';
-import { type DemoRecord, isRunning, readRecords, saveRecord, startTimeOf } from './record.ts';
+import { beforeAll, type DemoRecord, isRunning, readRecords, saveRecord, startTimeOf } from './record.ts';
 
 function recordOf(root: string, pid: number, startTime: string): DemoRecord {
   const before = { bpffs: true, netnsFolder: true };
@@ -26,6 +26,16 @@ test('what is saved is read back, and folders without a record are passed over',
   expect(readRecords(join(root, '42'))).toEqual([]);
   expect(readRecords(join(root, 'missing'))).toEqual([]);
   rmSync(root, { recursive: true });
+});
+
+test('what another demo has made was not there before', () => {
+  const old = recordOf('/', 42, '7');
+  const maker: DemoRecord = { ...old, before: { bpffs: true, netnsFolder: false } };
+  const there = { bpffs: true, netnsFolder: true };
+  expect(beforeAll(there, [])).toEqual(there);
+  expect(beforeAll(there, [old])).toEqual(there);
+  expect(beforeAll(there, [old, maker])).toEqual({ bpffs: true, netnsFolder: false });
+  expect(beforeAll({ bpffs: false, netnsFolder: true }, [old])).toEqual({ bpffs: false, netnsFolder: true });
 });
 
 test('a process id that another process has now is not the demo', () => {

@@ -38,6 +38,18 @@ export function readRecords(root = DEMO_FOLDER): readonly DemoRecord[] {
   });
 }
 
+/**
+ * What was there before the first of several demos: what one of them made, the last of them takes away.
+ * @param now what is there when another one begins
+ * @param records of those that have not been cleaned up
+ */
+export function beforeAll(now: DemoRecord['before'], records: readonly DemoRecord[]): DemoRecord['before'] {
+  return {
+    bpffs: now.bpffs && records.every(({ before }) => before.bpffs),
+    netnsFolder: now.netnsFolder && records.every(({ before }) => before.netnsFolder),
+  };
+}
+
 export function isRunning(record: DemoRecord): boolean {
   return startTimeOf(record.pid) === record.startTime;
 }

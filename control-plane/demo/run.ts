@@ -3,18 +3,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pinsOf } from '../datapath/pins.ts';
 import { SidestepError } from '../model/error.ts';
-import { actsOf } from './acts.ts';
+import { actsOf, putInForce } from './acts.ts';
 import { type Cast, castOf, HTTP_POLICY, namespacesOf, POLICY, podName, rolesOf } from './cast.ts';
 import { BPFFS, bpffsMounted, cleanUp, sweep } from './cleanup.ts';
 import { folderExists } from './namespaces.ts';
 import type { Claim, Narrator } from './narrator.ts';
-import { DEMO_FOLDER, type DemoRecord, saveRecord, startTimeOf } from './record.ts';
+import { beforeAll, DEMO_FOLDER, type DemoRecord, readRecords, saveRecord, startTimeOf } from './record.ts';
 import { Stage } from './stage.ts';
 
 export interface DemoSettings {
   /** The sidestep program and its first arguments: the demo starts it again for the agent and for the workloads. */
   readonly command: readonly string[];
   readonly keep: boolean;
+  /** Only this one, 1 to 4; undefined: all. */
+  readonly act: number | undefined;
   /** Another file for act 2. */
   readonly policyFile: string | undefined;
   /** Another file for act 4. */
@@ -83,7 +85,7 @@ function recordOf(cast: Cast): DemoRecord {
     instance: `demo-${pid}`,
     folder: join(DEMO_FOLDER, String(pid)),
     namespaces: namespacesOf(cast),
-    before: { bpffs: bpffsMounted(), netnsFolder: folderExists() },
+    before: beforeAll({ bpffs: bpffsMounted(), netnsFolder: folderExists() }, readRecords()),
     kept: false,
   };
 }
@@ -99,8 +101,10 @@ async function play(
   const claims: Claim[] = [];
   const began = Date.now();
   const links = (): ReadonlyMap<string, number> => settings.readLinks(pinsOf(BPFFS, record.instance).links);
+  if (settings.act !== undefined && settings.act > 2) await putInForce(stage, policy);
   for (const [index, { title, play }] of actsOf({ policy, httpPolicy, links }).entries()) {
     const act = index + 1;
+    if (settings.act !== undefined && act !== settings.act) continue;
     if (act > 1) await settings.beforeAct(act, settings.signal);
     settings.signal.throwIfAborted();
     narrator.act(act, title);

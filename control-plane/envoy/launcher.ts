@@ -4,35 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SidestepError } from '../model/error.ts';
+import type { ProcessEnd, SpawnOptions } from '../model/process.ts';
 import { createCgroup, joinSystemd, type ProcessCgroup } from '../process/cgroup.ts';
 import { cutWhenLarge, lastLines, newLog } from '../process/log-file.ts';
 import type { EnvoyPaths } from './paths.ts';
 import type { EnvoyCommand, EnvoyLauncher, EnvoyProcess, ProcessLook } from './ports.ts';
 import { lookAt, processOf } from './process.ts';
 
-export interface SpawnOptions {
-  readonly uid: number;
-  readonly gid: number;
-  /** All that it has, by number. */
-  readonly capabilities: readonly number[];
-  /** Folder of the cgroup that it is started in; undefined: ours. */
-  readonly cgroup: string | undefined;
-  /** File that stdout and stderr are appended to. */
-  readonly stdout: string;
-  /** File that it finds open as descriptor 200. */
-  readonly file?: string;
-  /** Nothing is inherited. */
-  readonly env: Readonly<Record<string, string>>;
-}
-
 /** Starts a program in a session of its own, without our file descriptors. @returns its pid. @throws when it cannot be started */
 export type Spawn = (program: string, args: readonly string[], options: SpawnOptions) => number;
-
-/** Both are undefined for a process that another agent started: nobody tells us. */
-export interface ProcessEnd {
-  readonly code: number | undefined;
-  readonly signal: number | undefined;
-}
 
 export interface LauncherOptions {
   readonly spawn: Spawn;
@@ -49,7 +29,8 @@ export interface LauncherOptions {
 /** Where Envoy finds the module that `LauncherOptions.module` hands over. */
 export const MODULE_IN_ENVOY = '/proc/self/fd/200';
 
-const NOBODY = 65534;
+/** Envoy's user. */
+export const NOBODY = 65534;
 /** To listen transparently and to speak with the clients' addresses. */
 const CAP_NET_ADMIN = 12;
 const WORDS = 12;

@@ -18,7 +18,7 @@ export const XDS_TABLE = {
     'envoy.config.core.v3.DataSource': { filename: '1|specifier string', inline_bytes: '2|specifier bytes', inline_string: '3|specifier string' },
     'envoy.config.core.v3.GrpcService': { envoy_grpc: '1|target_specifier envoy.config.core.v3.GrpcService.EnvoyGrpc', timeout: '3 google.protobuf.Duration' },
     'envoy.config.core.v3.GrpcService.EnvoyGrpc': { cluster_name: '1 string' },
-    'envoy.config.core.v3.Http1ProtocolOptions': { accept_http_10: '2 bool' },
+    'envoy.config.core.v3.Http1ProtocolOptions': { accept_http_10: '2 bool', allow_custom_methods: '10 bool' },
     'envoy.config.core.v3.Http2ProtocolOptions': { max_concurrent_streams: '2 google.protobuf.UInt32Value', connection_keepalive: '15 envoy.config.core.v3.KeepaliveSettings' },
     'envoy.config.core.v3.HttpProtocolOptions': { idle_timeout: '1 google.protobuf.Duration', max_connection_duration: '3 google.protobuf.Duration', max_requests_per_connection: '6 google.protobuf.UInt32Value' },
     'envoy.config.core.v3.KeepaliveSettings': { interval: '1 google.protobuf.Duration', timeout: '2 google.protobuf.Duration', interval_jitter: '3 envoy.type.v3.Percent', connection_idle_interval: '4 google.protobuf.Duration' },
@@ -209,6 +209,7 @@ export interface XdsMessages {
   };
   'envoy.config.core.v3.Http1ProtocolOptions': {
     readonly accept_http_10?: boolean;
+    readonly allow_custom_methods?: boolean;
   };
   'envoy.config.core.v3.Http2ProtocolOptions': {
     readonly max_concurrent_streams?: XdsMessages['google.protobuf.UInt32Value'];

@@ -96,11 +96,11 @@ export const ERRORS = {
   },
   ENVOY_MISSING: {
     text: 'There is no Envoy that can be run.',
-    hint: 'Run `make deps`, or name one with --envoy-binary; new connections under HTTP rules are refused meanwhile.',
+    hint: 'Run `make deps`, or name one with --envoy; new connections under HTTP rules are refused meanwhile.',
   },
   ENVOY_VERSION: {
     text: 'Envoy is of another version than is wanted.',
-    hint: 'Install the version named, or ask for this one with --envoy-version (1.40 is the oldest that works).',
+    hint: 'Run `make deps`, or name another one with --envoy (1.40 is the oldest that works).',
   },
   ENVOY_MODULE_MISSING: {
     text: 'The module that tells Envoy whose connection it has is not there.',

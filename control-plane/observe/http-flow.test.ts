@@ -41,10 +41,12 @@ describe('a request that a rule allows', () => {
       traffic_direction: 'INGRESS',
       IP: { source: '10.0.0.1', destination: '10.0.0.2', ipVersion: 'IPv4' },
       l4: { TCP: { source_port: 45_232, destination_port: 8080 } },
-      source: { identity: 301, namespace: 'shop', pod_name: 'web-1' },
-      destination: { identity: 302, pod_name: 'api-1' },
+      source: { ID: 107, identity: 301, namespace: 'shop', pod_name: 'web-1' },
+      destination: { ID: 108, identity: 302, pod_name: 'api-1' },
       l7: { type: 'REQUEST', http: { method: 'GET', url: 'http://api:8080/v1/data?x=1', protocol: 'HTTP/1.1' } },
-      ingress_allowed_by: [{ name: 'guard', namespace: 'shop', labels: [`sidestep:rule=${HTTP_RULE.rule}`] }],
+      ingress_allowed_by: [
+        { name: 'guard', namespace: 'shop', labels: [`sidestep:rule=${HTTP_RULE.rule}`], revision: '5' },
+      ],
     });
     expect(request.l7).not.toHaveProperty('latency_ns');
     expect(response).toMatchObject({

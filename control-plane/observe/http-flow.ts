@@ -59,8 +59,9 @@ type Common = Omit<Flow, 'time' | 'verdict' | 'l7' | 'Summary'>;
 
 /** A response travels the other way: source and destination are those of the packet. */
 function common(event: HttpEvent, resolver: Resolver, reply: boolean): Common {
-  const client = flowEndpoint(event.source, event.sourceIdentity, 0, resolver);
-  const server = flowEndpoint(event.destination, event.destinationIdentity, 0, resolver);
+  const client = flowEndpoint(event.source, event.sourceIdentity, resolver.endpointAt(event.source), resolver);
+  const at = resolver.endpointAt(event.destination);
+  const server = flowEndpoint(event.destination, event.destinationIdentity, at, resolver);
   const [from, to] = reply ? [event.destination, event.source] : [event.source, event.destination];
   const ports = reply ? [event.destinationPort, event.sourcePort] : [event.sourcePort, event.destinationPort];
   return {
@@ -95,10 +96,11 @@ function rulesOf(half: HttpHalf, resolver: Resolver): readonly RuleRef[] {
 
 function attribution(event: HttpEvent, resolver: Resolver): Partial<Flow> {
   const fields: { [key: string]: readonly FlowPolicy[] } = {};
+  const revision = resolver.revisionAt(event.time);
   for (const half of HALVES) {
     const rules = rulesOf(event[half], resolver);
     if (rules.length === 0) continue;
-    const named = rules.map((ref) => policyOf(ref, 0));
+    const named = rules.map((ref) => policyOf(ref, revision));
     fields[event[half].verdict === 'deny' ? `${half}_denied_by` : `${half}_allowed_by`] = named;
   }
   return fields;

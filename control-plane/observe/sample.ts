@@ -63,6 +63,10 @@ export const RULE = {
 export const RULESET = 16;
 export const HTTP_RULE: RuleRef = { ...GUARD, rule: 'ingress[0].toPorts[0].rules.http[0]' };
 
+function podAt(address: Uint8Array): Pod | undefined {
+  return PODS.find(({ addresses }) => addresses.some((each) => Buffer.compare(parseAddress(each), address) === 0));
+}
+
 export const RESOLVER: Resolver = {
   nodeName: 'node-1',
   version: '1.2.3',
@@ -71,14 +75,18 @@ export const RESOLVER: Resolver = {
     const pod = PODS.find((each) => each.identity === identity);
     return pod && [`k8s:app=${pod.name.split('-')[0]}`, `k8s:io.kubernetes.pod.namespace=${pod.namespace}`];
   },
-  pod: (address) =>
-    PODS.find(({ addresses }) => addresses.some((each) => Buffer.compare(parseAddress(each), address) === 0)),
+  pod: podAt,
   origin: (rule) => ORIGINS.get(rule),
   ruleset: (id) =>
     id === RULESET ? [HTTP_RULE, { ...LIMIT, rule: 'ingress[0].toPorts[0].rules.http[0]' }] : undefined,
   endpoint: (ifindex) =>
     PODS.some((pod) => pod.ifindex === ifindex) ? { id: ifindex + 100, interface: `veth${ifindex}` } : undefined,
   unproven: () => 'node-2: AUTH_NO_SESSION, connect ECONNREFUSED',
+  endpointAt: (address) => {
+    const pod = podAt(address);
+    return pod && pod.ifindex + 100;
+  },
+  revisionAt: () => 5,
 };
 
 export function half(verdict: HalfVerdict['verdict'], rule: number, match = 0): HalfVerdict {

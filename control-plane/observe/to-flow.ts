@@ -29,6 +29,10 @@ export interface Resolver {
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
   /** Why two ends are not proven to each other, in words. */
   unproven(source: Uint8Array, destination: Uint8Array): string | undefined;
+  /** Id of the endpoint of this node that has the address. */
+  endpointAt(address: Uint8Array): number | undefined;
+  /** Of the policy that was in force at a time, in milliseconds since the epoch; 0 where nobody knows. */
+  revisionAt(time: number): number;
 }
 
 const TCP_FLAGS: readonly (readonly [number, TcpFlagName])[] = [
@@ -53,6 +57,7 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
   if (event.adopted && event.kind === 'new') notes.push('adopted mid-stream');
   if (event.revoked) notes.push('revoked by a policy change');
   const at = resolver.endpoint(event.ifindex);
+  const idOf = (ifindex: number): number | undefined => (ifindex === 0 ? undefined : resolver.endpoint(ifindex)?.id);
   return {
     time: timestamp(event.time),
     uuid: randomUUID(),
@@ -65,8 +70,8 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
       ...(event.security.encrypted ? { encrypted: true as const } : {}),
     },
     ...(l4 ? { l4 } : {}),
-    source: flowEndpoint(event.source, event.sourceIdentity, event.sourceIfindex, resolver),
-    destination: flowEndpoint(event.destination, event.destinationIdentity, event.destinationIfindex, resolver),
+    source: flowEndpoint(event.source, event.sourceIdentity, idOf(event.sourceIfindex), resolver),
+    destination: flowEndpoint(event.destination, event.destinationIdentity, idOf(event.destinationIfindex), resolver),
     Type: 'L3_L4',
     node_name: resolver.nodeName,
     ...(at ? { interface: { index: event.ifindex, name: at.interface } } : {}),
@@ -162,9 +167,14 @@ function layer4(event: KernelEvent): Layer4 | undefined {
   }
 }
 
-export function flowEndpoint(address: Uint8Array, identity: number, ifindex: number, resolver: Resolver): FlowEndpoint {
+/** @param id of the endpoint, undefined for one that is not on this node */
+export function flowEndpoint(
+  address: Uint8Array,
+  identity: number,
+  id: number | undefined,
+  resolver: Resolver,
+): FlowEndpoint {
   const pod = resolver.pod(address);
-  const id = ifindex === 0 ? undefined : resolver.endpoint(ifindex)?.id;
   return {
     ...(id === undefined ? {} : { ID: id }),
     identity,

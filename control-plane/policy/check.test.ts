@@ -163,8 +163,12 @@ test.each([
   ['shop/web', 'GET /api%2Fsecret', [], 'bad-path ingress[0] ingress[1]'],
   ['shop/web', 'GET /shop?id=1', [], 'no-http-rule ingress[0] ingress[1]'],
   ['shop/web', 'GET /shop?id=1', ['host=SHOP.example'], 'rule ingress[0].toPorts[0].rules.http[1]'],
+  ['shop/web', 'GET /shop?id=1', ['host=', 'host= shop.example\t'], 'rule ingress[0].toPorts[0].rules.http[1]'],
   ['shop/web', 'GET /shop?id=1', ['Host=shop.example:80'], 'no-http-rule ingress[0] ingress[1]'],
   ['shop/web', 'GET /shop?id=1', ['host=shop.example', 'host=shop.example'], 'no-http-rule ingress[0] ingress[1]'],
+  ['shop/web', 'GET /api', ['host=web/shop'], 'bad-host ingress[0] ingress[1]'],
+  ['shop/web', 'GET /api', ['host=web', 'host=sh op'], 'bad-host ingress[0] ingress[1]'],
+  ['shop/web', `GET /${'a'.repeat(70_000)}`, [], 'bad-path ingress[0] ingress[1]'],
   ['shop/web', 'POST /api', [], 'rule ingress[1].toPorts[0].rules.http[0]'],
   // Whom only the second rule admits has nothing of the first.
   ['shop/loose', 'GET /api', [], 'no-http-rule ingress[1]'],

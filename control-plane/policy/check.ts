@@ -183,7 +183,7 @@ function readRequest({ http, header = [] }: CheckQuestion, protocol: number): Ht
   const hosts = header.map((text) => {
     const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
     if (name.toLowerCase() !== 'host') throw usage(text, 'host=NAME, and rules look at no other header');
-    return value;
+    return value.replace(/^[ \t]+|[ \t]+$/g, '');
   });
   if (http === undefined) {
     if (header.length > 0) throw new SidestepError('USAGE', 'a header belongs to a request: add --http');
@@ -191,7 +191,8 @@ function readRequest({ http, header = [] }: CheckQuestion, protocol: number): Ht
   }
   const [, method = '', path] = /^([\w!#$%&'*+.^`|~-]+) (\/\S*)$/.exec(http) ?? [];
   if (path === undefined) throw usage(http, 'METHOD PATH, and the path begins with / (the host is --header host=NAME)');
+  if (method === 'CONNECT') throw usage(http, 'a request with a path, which CONNECT has not: Envoy refuses it');
   if (protocol !== PROTOCOLS.TCP) throw new SidestepError('USAGE', 'HTTP requests need a port of TCP');
-  // Envoy joins what stands twice.
-  return { method, path, host: hosts.join(',') };
+  // Envoy joins what stands twice, but for empty ones.
+  return { method, path, host: hosts.filter((host) => host !== '').join(',') };
 }

@@ -22,7 +22,7 @@ import {
 } from '../model/policy.ts';
 import type { Authentication } from '../model/snapshot.ts';
 import { authenticationOf, httpMode, plainMode, type Say } from './evaluate-authentication.ts';
-import { admitsRequest, type HttpRequest } from './http-match.ts';
+import { admitsRequest, type HttpRequest, isValidHost } from './http-match.ts';
 import { normalizePath } from './http-path.ts';
 import { isWildcard, names } from './peers.ts';
 
@@ -44,9 +44,9 @@ export interface HalfAnswer {
   /**
    * no-policy: nothing selects the endpoint here. rule: these rules admit. local-host: this node's own processes may.
    * default-deny: these policies ask for it and none admits. no-http-rule: these rules admit the connection, and none
-   * this request. bad-path: under these rules Envoy sees the request, and refuses it as malformed.
+   * this request. bad-path, bad-host: under these rules Envoy sees the request, and refuses it as malformed.
    */
-  readonly reason: 'no-policy' | 'rule' | 'local-host' | 'default-deny' | 'no-http-rule' | 'bad-path';
+  readonly reason: 'no-policy' | 'rule' | 'local-host' | 'default-deny' | 'no-http-rule' | 'bad-path' | 'bad-host';
   readonly rules: readonly RuleRef[];
   readonly policies: readonly PolicyRef[];
   /** What the connection needs before it passes; none where it is denied as such. */
@@ -132,6 +132,7 @@ function evaluateHttp(
   if (request === undefined) return answer('ALLOWED', 'rule', meeting);
   const path = normalizePath(request.path);
   if (path === undefined) return answer('DENIED', 'bad-path', meeting);
+  if (!isValidHost(request.host)) return answer('DENIED', 'bad-host', meeting);
   const admitting = candidates
     .flatMap(({ rule, http }): { readonly ref: RuleRef | undefined; readonly match: HttpMatch | undefined }[] =>
       http ? [...http] : [{ ref: rule, match: undefined }],

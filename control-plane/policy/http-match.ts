@@ -9,6 +9,13 @@ export interface HttpRequest {
   readonly host: string;
 }
 
+/** What may stand in an authority (RFC 3986 §3.2); the comma is also what joins several. To anything else Envoy answers 400. */
+const HOST = /^[\w.~%!$&'()*+,;=:@[\]-]*$/;
+
+export function isValidHost(host: string): boolean {
+  return HOST.test(host);
+}
+
 /**
  * @param match undefined: everything is admitted
  * @param request with its path normalised, see http-path.ts

@@ -5,6 +5,8 @@
 
 /** A request line holds visible ASCII and starts with a slash. To anything else, and to a fragment, Envoy answers 400. */
 const MALFORMED = /^[^/]|^$|[^\x21-\x7e]|#/;
+/** Of a request's head, Envoy's own limit: it answers 431 to a longer one. */
+const MOST_BYTES = 60 << 10;
 const ESCAPED_SLASH = /%(?:2f|5c)/i;
 const ESCAPED_NUL = '%00';
 /** Parameters of a dot segment count for nothing (`/a/..;x/b` is `/b`), unless the dots are escaped. */
@@ -16,10 +18,10 @@ const MUST_ESCAPE = /["<>^`{|}]/;
 
 /**
  * @param target of the request line: path and query
- * @returns undefined when Envoy refuses the request as malformed (400)
+ * @returns undefined when Envoy refuses the request as malformed (400) or too long (431)
  */
 export function normalizePath(target: string): string | undefined {
-  if (MALFORMED.test(target)) return undefined;
+  if (MALFORMED.test(target) || target.length > MOST_BYTES) return undefined;
   const mark = target.indexOf('?');
   const [sent, query] = mark < 0 ? [target, ''] : [target.slice(0, mark), target.slice(mark)];
   if (ESCAPED_SLASH.test(sent)) return undefined;

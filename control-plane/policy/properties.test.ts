@@ -98,7 +98,9 @@ function describeAnswer({ verdict, l7, match, reason, rules, policies: refs }: H
   return `${verdict} ${l7} ${match} ${reason} ${[...rules.map(formatRuleRef), ...refs.map(formatPolicyRef)].join(' ')}`;
 }
 
-test('the evaluator answers what two look-ups in the compiled tables answer, rule by rule and request by request', () => {
+test('the evaluator answers what two look-ups in the compiled tables answer, rule by rule and request by request', {
+  timeout: 30_000,
+}, () => {
   let [allowed, denied, admitted, refused] = [0, 0, 0, 0];
   const seen = { none: 0, required: 0, 'always-fail': 0 };
   fc.assert(

@@ -100,7 +100,8 @@ function connectionManager(): ConnectionManager {
     skip_xff_append: true,
     generate_request_id: NO,
     stream_idle_timeout: NEVER,
-    http_protocol_options: { accept_http_10: true },
+    // As over HTTP/2: which methods there are is for the rules and the backend to say.
+    http_protocol_options: { accept_http_10: true, allow_custom_methods: true },
     upgrade_configs: [{ upgrade_type: 'websocket' }],
   };
 }

@@ -93,7 +93,7 @@ test('a request in flight when the rule goes is answered, and its connection sta
   // The rule that is gone allowed nothing: the flow does not name it.
   const flows = async (): Promise<string> =>
     (await system.agent.cli(['observe', '--type', 'l7', '--last', '20'])).stdout;
-  await expect.poll(flows).toContain('/after');
+  await expect.poll(flows, { timeout: 10_000 }).toContain('/after');
   expect((await flows()).split('\n').filter((line) => line.includes('/after') && line.includes('allowed by'))).toEqual(
     [],
   );

@@ -111,6 +111,16 @@ describe.each(['routed', 'bridge'] as const)('an HTTP rule, %s workloads', (atta
       );
     const { stdout } = await system.agent.cli(['observe', '--type', 'l7', '--last', '20']);
     expect(stdout).toMatch(/DROPPED \(HTTP\/1\.1 PUT .*CiliumNetworkPolicy\/shop\/http/);
+    // As records they name endpoint and policy revision, too.
+    const records = (await system.agent.cli(['observe', '--type', 'l7', '--last', '1', '-o', 'json'])).stdout;
+    const status = JSON.parse(await system.status()) as { readonly revision: { readonly snapshot: number } };
+    expect(JSON.parse(records)).toMatchObject({
+      flow: {
+        source: { ID: expect.any(Number), pod_name: 'client' },
+        destination: { ID: expect.any(Number), pod_name: 'server' },
+        ingress_denied_by: [{ name: 'http', revision: String(status.revision.snapshot) }],
+      },
+    });
   });
 
   test('Envoy killed: refused by name, then back', async () => {

@@ -1,31 +1,15 @@
 /** The discovery server and the translated rulesets against a real Envoy that refuses every field it does not know. */
 import { Agent, createServer, type RequestOptions, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
-import protobuf from 'protobufjs/minimal.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { XDS_TABLE, type XdsMessages } from '../../control-plane/generated/xds.ts';
 import type { HttpMatch, RuleRef } from '../../control-plane/model/policy.ts';
 import type { Ruleset } from '../../control-plane/model/snapshot.ts';
-import {
-  encodeTraffic,
-  TRAFFIC_TYPES,
-  type TrafficResources,
-  translate,
-} from '../../control-plane/traffic/resources.ts';
-import { Codec } from '../../control-plane/xds/codec.ts';
-import { clientStreamService, GrpcServer } from '../../control-plane/xds/grpc-server.ts';
-import { ResourceCache } from '../../control-plane/xds/resource-cache.ts';
-import { type Ack, DeltaAdsServer, type Nack } from '../../control-plane/xds/server.ts';
-import { LISTENER_TYPE, ROUTE_TYPE, typeUrlOf } from '../../control-plane/xds/types.ts';
+import { type TrafficResources, translate } from '../../control-plane/traffic/resources.ts';
+import { LISTENER_TYPE, ROUTE_TYPE } from '../../control-plane/xds/types.ts';
+import { Discovery, knownListener, type Listener, type LogEntry, possible } from './discovery.ts';
 import { fetchText, freePort, MODULE, RealEnvoy, type Reply, removeFolder, runFolder, until } from './real.ts';
 
-type Listener = XdsMessages['envoy.config.listener.v3.Listener'];
-type LogEntry = XdsMessages['envoy.data.accesslog.v3.HTTPAccessLogEntry'];
-
-const DEADLINE_MS = 10_000;
 const RULESET = 16;
-const codec = new Codec<XdsMessages>(XDS_TABLE);
 
 const ref = (name: string, rule = 'ingress[0].toPorts[0].rules.http[0]'): RuleRef => ({
   kind: 'CiliumNetworkPolicy',
@@ -37,68 +21,6 @@ const ref = (name: string, rule = 'ingress[0].toPorts[0].rules.http[0]'): RuleRe
 function ruleset(id: number, direction: Ruleset['direction'], ...matches: (HttpMatch | undefined)[]): Ruleset {
   const rules = matches.map((match, i) => ({ ref: ref('web', `${direction}[0].toPorts[0].rules.http[${i}]`), match }));
   return { id, direction, key: String(id), rules };
-}
-
-/** An agent's half of the conversation. */
-class Discovery {
-  readonly cache = new ResourceCache();
-  readonly ads = new DeltaAdsServer(this.cache);
-  readonly acks: Ack[] = [];
-  readonly nacks: Nack[] = [];
-  readonly logged: LogEntry[] = [];
-  readonly #grpc: GrpcServer;
-
-  constructor(folder: string) {
-    this.#grpc = new GrpcServer({ path: join(folder, 'xds.sock') });
-    this.#grpc.register(this.ads.service);
-    this.#grpc.register(
-      clientStreamService('/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs', () => ({
-        message: (bytes) => {
-          const { http_logs } = codec.decode('envoy.service.accesslog.v3.StreamAccessLogsMessage', bytes);
-          this.logged.push(...(http_logs?.log_entry ?? []));
-        },
-        closed: () => undefined,
-      })),
-    );
-    this.ads.events.on('ack', (ack) => this.acks.push(ack));
-    this.ads.events.on('nack', (nack) => this.nacks.push(nack));
-  }
-
-  listen(): Promise<void> {
-    return this.#grpc.listen();
-  }
-
-  set(resources: TrafficResources): number {
-    for (const [typeUrl, contents] of encodeTraffic(codec, resources)) this.cache.set(typeUrl, contents);
-    return this.cache.revision;
-  }
-
-  acknowledged(revision = this.cache.revision) {
-    return this.ads.acknowledged(revision, { types: TRAFFIC_TYPES, deadlineMs: DEADLINE_MS });
-  }
-
-  close(): void {
-    this.ads.close();
-    this.#grpc.close();
-  }
-}
-
-/** Sets what the module would, for every connection: this Envoy knows it, the npm protos do not. */
-function filterState(values: Readonly<Record<string, string>>): NonNullable<Listener['listener_filters']>[number] {
-  const writer = protobuf.Writer.create();
-  for (const [key, value] of Object.entries(values)) {
-    // Config.on_accept = FilterStateValue { object_key, factory_key, format_string.text_format_source.inline_string }
-    writer.uint32(10).fork().uint32(10).string(key);
-    if (!key.startsWith('envoy.')) writer.uint32(50).string('envoy.string');
-    writer.uint32(18).fork().uint32(42).fork().uint32(26).string(value).ldelim().ldelim().ldelim();
-  }
-  return {
-    name: 'test.filter_state',
-    typed_config: {
-      type_url: typeUrlOf('envoy.extensions.filters.listener.set_filter_state.v3.Config'),
-      value: writer.finish(),
-    },
-  };
 }
 
 describe('a real Envoy', () => {
@@ -118,20 +40,13 @@ describe('a real Envoy', () => {
       port,
       marks: [0x400],
     });
-    const [first] = translated.listeners;
-    const known: Listener = {
-      name: 'known',
-      filter_chains: first?.filter_chains ?? [],
-      address: { socket_address: { address: '127.0.0.1', port_value: knownPort } },
-      listener_filters: [
-        filterState({
-          'sidestep.egress': '1',
-          'sidestep.ingress': String(RULESET),
-          'sidestep.source_identity': '4711',
-          'envoy.network.transport_socket.original_dst_address': `127.0.0.1:${(backend.address() as AddressInfo).port}`,
-        }),
-      ],
-    };
+    const backendPort = (backend.address() as AddressInfo).port;
+    const known = knownListener('known', knownPort, translated, {
+      egress: 1,
+      ingress: RULESET,
+      identity: 4711,
+      backendPort,
+    });
     return { ...translated, listeners: [...translated.listeners.map(possible), known] };
   }
 
@@ -325,10 +240,3 @@ describe('a real Envoy', () => {
     console.log(`5,000 rulesets, ${sizes}: ACK after ${first.toFixed(0)} ms, an edit after ${edit.toFixed(0)} ms`);
   });
 });
-
-/** Without privilege a listener cannot be transparent nor mark packets; all else stays as translated. */
-function possible(listener: Listener): Listener {
-  if (process.getuid?.() === 0) return listener;
-  const { transparent: _, additional_addresses: _marked, ...rest } = listener;
-  return { ...rest, listener_filters: (listener.listener_filters ?? []).slice(0, 1) };
-}

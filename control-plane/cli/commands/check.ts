@@ -2,6 +2,7 @@
 import { release } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { CheckResult } from '../../check/checks.ts';
+import type { Kernel } from '../../datapath/kernel.ts';
 import type { Io } from '../io.ts';
 
 const GLYPHS = { ok: '√', warning: '‼', failed: '×' } as const;
@@ -22,13 +23,14 @@ export function addCheckCommand(program: Command, io: Io): void {
         import('../../datapath/addon.ts'),
         import('../../datapath/load.ts'),
       ]);
-      const results = runChecks({
+      const results = await runChecks({
         platform: process.platform,
         release: release(),
         uid: process.getuid?.() ?? -1,
         nodeVersion: process.version,
         openKernel,
         findObject: () => findObject(import.meta.dirname),
+        probeEnvoy: probe,
       });
       const failed = results.some((r) => r.result === 'failed');
       const warned = results.some((r) => r.result === 'warning');
@@ -37,9 +39,31 @@ export function addCheckCommand(program: Command, io: Io): void {
     });
 }
 
+/** The one that the agent would start, asked for its version as the agent asks. */
+async function probe(kernel: Kernel): Promise<string> {
+  const [{ probeEnvoy }, { ProcessLauncher, NOBODY }, { installedEnvoy, installedModule }, { envoyPaths }] =
+    await Promise.all([
+      import('../../envoy/probe.ts'),
+      import('../../envoy/launcher.ts'),
+      import('../../envoy/installed.ts'),
+      import('../../envoy/paths.ts'),
+    ]);
+  const launcher = new ProcessLauncher({
+    spawn: (program, args, options) => kernel.spawn(program, args, options),
+    reap: ({ pid, startTime }) => kernel.waitPid(pid, startTime),
+    // Nothing is started there: a version needs no folder.
+    paths: envoyPaths('/run/sidestep'),
+    cgroup: undefined,
+  });
+  const binary = process.env['SIDESTEP_ENVOY'] ?? installedEnvoy();
+  const module = process.env['SIDESTEP_ENVOY_MODULE'] ?? installedModule();
+  const { version } = await probeEnvoy({ binary, module, version: undefined, uid: NOBODY }, launcher);
+  return `Envoy ${version}`;
+}
+
 function table(results: readonly CheckResult[]): string {
   const lines: string[] = [];
-  for (const category of ['machine', 'kernel', 'installation'] as const) {
+  for (const category of new Set(results.map((result) => result.category))) {
     lines.push(category, '-'.repeat(category.length));
     for (const r of results.filter((one) => one.category === category)) {
       lines.push(`${GLYPHS[r.result]} ${r.name}${r.detail ? ` (${r.detail})` : ''}`);

@@ -12,6 +12,7 @@ interface DemoOptions {
   readonly keep?: true;
   readonly clean?: true;
   readonly step?: true;
+  readonly act?: string;
   readonly policy?: string;
   readonly httpPolicy?: string;
   readonly output: 'text' | 'json';
@@ -28,6 +29,7 @@ export function addDemoCommand(program: Command, io: Io): void {
     .option('--keep', 'leave everything running and say what to try')
     .option('--clean', 'remove what demos have left, kept ones included, and do nothing else')
     .option('--step', 'wait for Enter before each act')
+    .addOption(new Option('--act <number>', 'play only this act').choices(['1', '2', '3', '4']))
     .option('--policy <file>', 'use this policy in act 2')
     .option('--http-policy <file>', 'use this policy in act 4')
     .addOption(
@@ -53,6 +55,7 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
       {
         command,
         keep: options.keep ?? false,
+        act: options.act === undefined ? undefined : Number(options.act),
         policyFile: options.policy,
         httpPolicyFile: options.httpPolicy,
         beforeAct: options.step ? (act, signal) => enterPressed(act, signal, narrator) : async () => undefined,

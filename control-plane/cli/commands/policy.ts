@@ -122,7 +122,9 @@ function halfText({ reason, policies }: CheckedHalf, end: string): string {
     case 'no-http-rule':
       return `no HTTP rule admits this request; those of ${names} admit others`;
     case 'bad-path':
-      return `Envoy, which the HTTP rules of ${names} ask for, answers 400 to such a path`;
+      return `Envoy, which the HTTP rules of ${names} ask for, refuses such a path as malformed (400) or too long (431)`;
+    case 'bad-host':
+      return `Envoy, which the HTTP rules of ${names} ask for, answers 400 to such a Host header`;
     case 'authentication-fails':
       return `admitted by ${names}, under authentication that always fails (test-always-fail)`;
     case 'local-host':
