@@ -49,7 +49,7 @@ int from_workload(struct __sk_buff *skb)
 			return pass(&p, HOOK_FROM_WORKLOAD);
 		return drop_early(skb, &p, -REASON_INVALID_SOURCE_IP, HOOK_FROM_WORKLOAD);
 	}
-	err = may_be_leg(flow) ? leg_direction(skb, &p, !!flow, HOOK_FROM_WORKLOAD) : 0;
+	err = flow ? 0 : leg_direction(skb, &p, HOOK_FROM_WORKLOAD);
 	if (err < 0)
 		return drop_early(skb, &p, err, HOOK_FROM_WORKLOAD);
 	if (err) /* an answer to Envoy */

@@ -45,7 +45,7 @@ int to_workload(struct __sk_buff *skb)
 	if (!(p.flags & PACKET_MULTICAST) && !owns_address(ifindex, p.destination))
 		return drop_early(skb, &p, -REASON_UNKNOWN_L3_TARGET_ADDRESS, HOOK_TO_WORKLOAD);
 
-	err = may_be_leg(flow) ? leg_direction(skb, &p, !!flow, HOOK_TO_WORKLOAD) : 0;
+	err = flow ? 0 : leg_direction(skb, &p, HOOK_TO_WORKLOAD);
 	if (err < 0)
 		return drop_early(skb, &p, err, HOOK_TO_WORKLOAD);
 	if (err == 1) /* an answer to Envoy, from beyond the uplink */

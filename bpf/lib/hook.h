@@ -148,8 +148,12 @@ static __always_inline int was_lost(const struct packet *p, const struct flow *f
 static __always_inline int redirected(struct __sk_buff *skb, struct packet *p, struct flow *flow, struct end *ends,
 				      __u32 side, __u64 now, __u32 hook)
 {
-	int err = 0;
+	/* A client beyond the uplink and Envoy may have taken the same port: they differ in where they come from. */
+	int err = leg_direction(skb, p, hook);
 
+	if (err > 0)
+		return err == 1 ? steer(skb, p, hook) : pass(p, hook);
+	err = 0;
 	if (!is_current(flow, &ends[side & 1], &ends[(side ^ 1) & 1]))
 		err = judge_again(skb, p, ends, flow, hook);
 	if (err) {

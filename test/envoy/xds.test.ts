@@ -113,7 +113,11 @@ describe('a real Envoy', () => {
 
   /** As translated, and a listener on which every connection is of ruleset 16 and meant for the backend. */
   function resources(...rulesets: Ruleset[]): TrafficResources {
-    const translated = translate(new Map(rulesets.map((each) => [each.id, each])), { modulePath: MODULE, port, untrackedMark: 0x400 });
+    const translated = translate(new Map(rulesets.map((each) => [each.id, each])), {
+      modulePath: MODULE,
+      port,
+      untrackedMark: 0x400,
+    });
     const [first] = translated.listeners;
     const known: Listener = {
       name: 'known',
