@@ -84,9 +84,9 @@ export const OPTIONS = {
     text: 'the identity module that Envoy loads (default: the one of this installation)',
   },
   envoyPort: {
-    shape: count(1, 65535),
+    shape: count(1, 65534),
     default: 15001,
-    text: "port of Envoy's listeners on loopback; nobody connects to it directly",
+    text: "port of Envoy's listeners on loopback, with the next one; nobody connects to them directly",
   },
   envoyConcurrency: {
     shape: count(1, 256),
