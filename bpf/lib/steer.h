@@ -35,6 +35,12 @@ static __always_inline struct flow *leg_of(struct packet *p)
 	return leg;
 }
 
+/* A flow that does not go through Envoy has no such connection beside it. */
+static __always_inline int may_be_leg(const struct flow *flow)
+{
+	return !flow || (flow->flags & FLOW_REDIRECTED);
+}
+
 /* Source ports set aside for Envoy: a workload that uses one could take its answers. */
 static __always_inline int is_leg_port(__be16 port)
 {
@@ -110,7 +116,7 @@ static __noinline int is_held_by_envoy(struct __sk_buff *skb, const struct packe
  * Returns 1 when it is one and belongs to Envoy (steer it), 2 when it is one on its way to the workload (pass it),
  * 0 when it is none, or a negative drop reason.
  */
-static __noinline int leg_direction(struct __sk_buff *skb, struct packet *p, __u32 hook)
+static __noinline int leg_direction(struct __sk_buff *skb, struct packet *p, __u32 known, __u32 hook)
 {
 	struct flow *leg;
 	__u32 side;
@@ -128,14 +134,11 @@ static __noinline int leg_direction(struct __sk_buff *skb, struct packet *p, __u
 	if (leg) {
 		side = side_of(p, leg);
 		if (side == 0) {
-			/*
-			 * Envoy lives on this host: what comes from anywhere else only claims to be it. But a client
-			 * beyond the uplink may open a connection of its own from the same port.
-			 */
-			if (hook == HOOK_FROM_WORKLOAD || (skb->ingress_ifindex && !is_opening(p)))
+			/* Envoy lives on this host: what comes from anywhere else is the client's own, or only claims to be Envoy. */
+			if (hook == HOOK_FROM_WORKLOAD)
 				return -REASON_SOCKET_ASSIGN_FAILED;
 			if (skb->ingress_ifindex)
-				return 0;
+				return known || is_opening(p) ? 0 : -REASON_SOCKET_ASSIGN_FAILED;
 			account(skb, p, leg, 0, coarse_now(), hook);
 			return 2;
 		}
