@@ -5,7 +5,7 @@ SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: chaos help deps demo test unit bpf-test e2e lint format check check-generated generate bench clean uninstall
+.PHONY: chaos help deps demo test unit bpf-test e2e spire-test lint format check check-generated generate bench clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ bpf-test: ## The loaded programs against the evaluator, packet by packet (root)
 e2e: ## Whole-system tests in network namespaces (root)
 	@vitest run --project e2e
 
+spire-test: ## Certificates from a real SPIRE; builds it the first time (10 minutes, 4 GB, needs Go and gcc; root)
+	@scripts/spire.sh
+	@vitest run --project spire
+
 lint: ## Types, style and who may import whom; zero warnings
 	@tsc -p .
 	@biome check --error-on-warnings .
@@ -36,7 +40,7 @@ lint: ## Types, style and who may import whom; zero warnings
 format: ## Rewrite to the style
 	@biome check --write .
 
-generate: ## Rewrite the generated files (reasons, errors, reference, CRDs, TypeScript from BTF, Envoy's messages)
+generate: ## Rewrite the generated files (reasons, errors, reference, CRDs, TypeScript from BTF, Envoy's and SPIRE's messages)
 	@node scripts/generate-reasons.ts
 	@$(MAKE) --no-print-directory -s -C bpf
 	@node scripts/generate-errors.ts
@@ -44,6 +48,7 @@ generate: ## Rewrite the generated files (reasons, errors, reference, CRDs, Type
 	@node scripts/generate-crds.ts
 	@node scripts/generate-bpf.ts
 	@node scripts/generate-xds.ts
+	@node scripts/generate-spire.ts
 
 check-generated: generate ## Fail if a committed generated file is not what the generators make
 	@git diff --exit-code --stat -- control-plane/generated bpf/include/reasons.h docs/reference deploy/crds

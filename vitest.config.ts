@@ -29,6 +29,16 @@ export default defineConfig({
           hookTimeout: 30_000,
         },
       },
+      // With a real SPIRE, which scripts/spire.sh builds.
+      {
+        test: {
+          name: 'spire',
+          include: ['test/spire/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
       { test: { name: 'bpf', include: ['test/bpf/**/*.test.ts'], fileParallelism: false } },
       {
         test: {

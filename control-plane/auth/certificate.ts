@@ -1,27 +1,47 @@
-/** What does a certificate say? Node's own reader, and ASN.1 for what that one leaves out (RFC 5280 §4.2). */
+/** What does a certificate say? Node's own reader, and DER for what that one leaves out (RFC 5280 §4.1, §4.2). */
 import { type KeyObject, X509Certificate } from 'node:crypto';
-import { AsnConvert } from '@peculiar/asn1-schema';
-import {
-  BasicConstraints,
-  Certificate,
-  ExtendedKeyUsage,
-  type Extension,
-  id_ce_basicConstraints,
-  id_ce_extKeyUsage,
-  id_ce_keyUsage,
-  id_ce_nameConstraints,
-  id_ce_subjectAltName,
-  KeyUsage,
-  SubjectAlternativeName,
-} from '@peculiar/asn1-x509';
 import { SidestepError } from '../model/error.ts';
+import {
+  contentOf,
+  type Der,
+  inside,
+  readBits,
+  readBoolean,
+  readDer,
+  readInteger,
+  readOid,
+  single,
+  TAG,
+} from './der.ts';
 
 /** Ours have one or two; SPIRE under an upstream authority has three. */
 const MAX_CERTIFICATES = 8;
-const MAX_BYTES = 64 << 10;
 const V3 = 2;
-const READ = new Set([id_ce_basicConstraints, id_ce_extKeyUsage, id_ce_keyUsage, id_ce_subjectAltName]);
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Extensions that are read here; a critical one of any other kind is `unhandled`. */
+const EXTENSION = {
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
+  extendedKeyUsage: '2.5.29.37',
+} as const;
+const READ: ReadonlySet<string> = new Set([
+  EXTENSION.keyUsage,
+  EXTENSION.subjectAltName,
+  EXTENSION.basicConstraints,
+  EXTENSION.extendedKeyUsage,
+]);
+
+/** Bits of keyUsage (RFC 5280 §4.2.1.3) that a rule here asks for. */
+export const KEY_USAGE = { digitalSignature: 1 << 0, keyCertSign: 1 << 5, cRLSign: 1 << 6 } as const;
+/** Extended key usages (RFC 5280 §4.2.1.12). */
+export const PURPOSE = {
+  any: '2.5.29.37.0',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+} as const;
 
 export interface CertificateFacts {
   readonly x509: X509Certificate;
@@ -32,7 +52,7 @@ export interface CertificateFacts {
   readonly isCa: boolean;
   /** How many CAs may stand between this one and a leaf. */
   readonly pathLength: number | undefined;
-  /** Bits of KeyUsageFlags; undefined: the certificate does not say. */
+  /** Of KEY_USAGE and others; undefined: the certificate does not say. */
   readonly keyUsage: number | undefined;
   /** Object identifiers; undefined: any. */
   readonly extendedKeyUsage: readonly string[] | undefined;
@@ -57,30 +77,12 @@ export function readChain(presented: PresentedChain): readonly X509Certificate[]
 
 /** Certificates of authorities: any number, none too. @throws SVID_MALFORMED */
 export function parseChain(encoded: string | Uint8Array): readonly X509Certificate[] {
-  const parts = typeof encoded === 'string' ? (encoded.match(PEM) ?? []) : splitDer(encoded);
+  const parts = typeof encoded === 'string' ? (encoded.match(PEM) ?? []) : readDer(encoded).map(({ raw }) => raw);
   try {
     return parts.map((part) => new X509Certificate(part));
   } catch (cause) {
     throw malformed('it is not X.509', cause);
   }
-}
-
-/** Each certificate is a SEQUENCE with its length in front (X.690 §8.1.3; DER: always the definite form). */
-function splitDer(bytes: Uint8Array): readonly Uint8Array[] {
-  const parts: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const first = bytes[at + 1] ?? 0;
-    const lengthBytes = first < 0x80 ? 0 : first & 0x7f;
-    // A certificate of 64 KiB or more is none.
-    if (bytes[at] !== 0x30 || first === 0x80 || lengthBytes > 2) throw malformed('it is not DER');
-    let length = lengthBytes === 0 ? first : 0;
-    for (let i = 0; i < lengthBytes; i++) length = length * 256 + (bytes[at + 2 + i] ?? 0);
-    const end = at + 2 + lengthBytes + length;
-    if (end > bytes.length) throw malformed('it is cut off');
-    parts.push(bytes.subarray(at, end));
-    at = end;
-  }
-  return parts;
 }
 
 /** What was read of a certificate that is still held: reading takes longer than checking a signature, and it never changes. */
@@ -94,45 +96,77 @@ export function readCertificate(x509: X509Certificate): CertificateFacts {
 }
 
 function read(x509: X509Certificate): CertificateFacts {
-  if (x509.raw.length > MAX_BYTES) throw malformed(`it has ${x509.raw.length} bytes`);
-  const { tbsCertificate: tbs, signatureAlgorithm } = parse(x509.raw, Certificate);
-  if (tbs.version !== V3) throw malformed('it is not of version 3');
+  const [tbs, signatureAlgorithm] = inside(single(x509.raw), TAG.sequence);
+  const [version, , signature, ...rest] = inside(tbs, TAG.sequence);
+  if (version?.tag !== TAG.explicit0 || readInteger(single(version.content)) !== V3)
+    throw malformed('it is not of version 3');
   // RFC 5280 §4.1.1.2: the algorithm stands twice, and the signed one counts.
-  if (tbs.signature.algorithm !== signatureAlgorithm.algorithm) throw malformed('it names two signature algorithms');
-  const extensions: readonly Extension[] = tbs.extensions ?? [];
-  const byId = new Map(extensions.map((extension) => [extension.extnID, extension]));
-  if (byId.size < extensions.length) throw malformed('an extension stands twice');
-  const value = <T>(id: string, type: new () => T): T | undefined => {
-    const extension = byId.get(id);
-    return extension && parse(extension.extnValue.buffer, type);
-  };
-  const basic = value(id_ce_basicConstraints, BasicConstraints);
+  if (!isSame(signature, signatureAlgorithm)) throw malformed('it names two signature algorithms');
+  const extensions = readExtensions(rest.at(-1));
+  const value = (id: string): Der | undefined => extensions.get(id)?.value;
+  const [isCa, pathLength] = readBasicConstraints(value(EXTENSION.basicConstraints));
+  const keyUsage = value(EXTENSION.keyUsage);
+  const purposes = value(EXTENSION.extendedKeyUsage);
+  const names = value(EXTENSION.subjectAltName);
   return {
     x509,
     publicKey: keyOf(x509),
     notBefore: x509.validFromDate.getTime(),
     notAfter: x509.validToDate.getTime(),
-    isCa: basic?.cA === true,
-    pathLength: basic?.pathLenConstraint,
-    keyUsage: value(id_ce_keyUsage, KeyUsage)?.toNumber(),
-    extendedKeyUsage: value(id_ce_extKeyUsage, ExtendedKeyUsage),
-    uris: (value(id_ce_subjectAltName, SubjectAlternativeName) ?? []).flatMap((name) =>
-      name.uniformResourceIdentifier === undefined ? [] : [name.uniformResourceIdentifier],
-    ),
+    isCa,
+    pathLength,
+    keyUsage: keyUsage && readBits(keyUsage),
+    extendedKeyUsage: purposes && inside(purposes, TAG.sequence).map(readOid),
+    uris: names === undefined ? [] : inside(names, TAG.sequence).filter(isUri).map(textOf),
     // Constraints on names bind even where somebody forgot to call them critical.
-    unhandled: extensions.find(({ extnID, critical }) =>
-      extnID === id_ce_nameConstraints ? true : critical && !READ.has(extnID),
-    )?.extnID,
-    signatureAlgorithm: signatureAlgorithm.algorithm,
+    unhandled: [...extensions].find(
+      ([id, { critical }]) => id === EXTENSION.nameConstraints || (critical && !READ.has(id)),
+    )?.[0],
+    signatureAlgorithm: readOid(inside(signature, TAG.sequence)[0]),
   };
 }
 
-function parse<T>(bytes: Uint8Array | ArrayBuffer, type: new () => T): T {
-  try {
-    return AsnConvert.parse(bytes, type);
-  } catch (cause) {
-    throw malformed('its ASN.1 cannot be read', cause);
+interface Extension {
+  readonly critical: boolean;
+  readonly value: Der | undefined;
+}
+
+/** @param last of the fields: the extensions, or what stands last without any */
+function readExtensions(last: Der | undefined): ReadonlyMap<string, Extension> {
+  const extensions = new Map<string, Extension>();
+  if (last?.tag !== TAG.explicit3) return extensions;
+  for (const each of inside(single(last.content), TAG.sequence)) {
+    const [id, second, third] = inside(each, TAG.sequence);
+    const critical = second?.tag === TAG.boolean && readBoolean(second);
+    const value = contentOf(second?.tag === TAG.boolean ? third : second, TAG.octetString);
+    const name = readOid(id);
+    if (extensions.has(name)) throw malformed('an extension stands twice');
+    // Others may hold anything.
+    extensions.set(name, { critical, value: READ.has(name) ? single(value) : undefined });
   }
+  return extensions;
+}
+
+/** Both parts may be left out: the first is then false, the second without limit. */
+function readBasicConstraints(value: Der | undefined): readonly [boolean, number | undefined] {
+  if (value === undefined) return [false, undefined];
+  const [first, second, ...more] = inside(value, TAG.sequence);
+  const saysCa = first?.tag === TAG.boolean;
+  const length = saysCa ? second : first;
+  if (more.length > 0 || (!saysCa && second !== undefined)) throw malformed('its basic constraints are none');
+  return [saysCa && readBoolean(first), length && readInteger(length)];
+}
+
+function isUri({ tag }: Der): boolean {
+  return tag === TAG.implicit6;
+}
+
+function textOf({ content }: Der): string {
+  return Buffer.from(content).toString('latin1');
+}
+
+function isSame(a: Der | undefined, b: Der | undefined): boolean {
+  return a !== undefined && b !== undefined && Buffer.compare(a.raw, b.raw) === 0;
 }
 
 function keyOf(x509: X509Certificate): KeyObject {

@@ -1,6 +1,9 @@
-/** For tests: time that passes when it is told. */
+/** For tests: time that passes when it is told, and patience with what takes real time. */
 import type { Clock } from './clock.ts';
 import { NOW } from './samples.ts';
+
+/** For vi.waitFor: the machine may be busy; the test's own timeout ends it. */
+export const PATIENCE = { timeout: 60_000, interval: 10 };
 
 /** Lets everything that waits for a promise go on. */
 function settle(): Promise<void> {

@@ -283,6 +283,11 @@ describe('the way to an authority', () => {
     expect(codeOf([leaf({}, middle), middle.certificate], trust(root))).toBe('SVID_CHAIN_INVALID');
   });
 
+  it('does not end at an authority that is no CA, whoever put it into the bundle', () => {
+    const no = ca({ basic: basic(false) });
+    expect(codeOf([leaf({}, no)], trust(no))).toBe('SVID_CHAIN_INVALID');
+  });
+
   it('is not longer than an issuer allows', () => {
     const top = ca({ basic: basic(true, 1) });
     const first = ca({}, { issuer: top });

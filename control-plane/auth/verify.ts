@@ -3,10 +3,16 @@
  * of RFC 5280 §6.1 and of SPIFFE X509-SVID §4 and §5, each with its own error code. No I/O, no clock, no state.
  */
 import type { KeyObject } from 'node:crypto';
-import { anyExtendedKeyUsage, id_kp_clientAuth, id_kp_serverAuth, KeyUsageFlags } from '@peculiar/asn1-x509';
 import { SidestepError } from '../model/error.ts';
 import type { ErrorCode } from '../model/error-codes.ts';
-import { type CertificateFacts, type PresentedChain, readCertificate, readChain } from './certificate.ts';
+import {
+  type CertificateFacts,
+  KEY_USAGE,
+  type PresentedChain,
+  PURPOSE,
+  readCertificate,
+  readChain,
+} from './certificate.ts';
 import { splitSpiffeId } from './spiffe-id.ts';
 import type { TrustBundle } from './svid.ts';
 
@@ -66,11 +72,11 @@ function checkLeaf({ uris, isCa, keyUsage, extendedKeyUsage, unhandled }: Certif
   if (id === undefined)
     throw refused('SVID_ID_INVALID', `the certificate has no SPIFFE ID${uri && ` but ${shown(uri)}`}`);
   if (id.trustDomain !== ours) throw refused('SVID_OTHER_TRUST_DOMAIN', `${uri} is not of the trust domain ${ours}`);
-  if (isCa || has(keyUsage, KeyUsageFlags.keyCertSign) || has(keyUsage, KeyUsageFlags.cRLSign))
+  if (isCa || has(keyUsage, KEY_USAGE.keyCertSign) || has(keyUsage, KEY_USAGE.cRLSign))
     throw refused('SVID_CA_AS_LEAF', `the certificate of ${uri} may sign certificates`);
   // §2: only an authority's ID may stand for the whole trust domain.
   if (id.path.length === 0) throw refused('SVID_ID_INVALID', `${uri} names a trust domain and nobody in it`);
-  if (!has(keyUsage, KeyUsageFlags.digitalSignature))
+  if (!has(keyUsage, KEY_USAGE.digitalSignature))
     throw refused('SVID_USAGE_INVALID', `the key of ${uri} is not for signatures`);
   if (!authenticates(extendedKeyUsage))
     throw refused('SVID_USAGE_INVALID', `the certificate of ${uri} is not for servers and clients`);
@@ -119,13 +125,13 @@ function problemOfIssuer(issuer: CertificateFacts, below: number, ours: string):
 }
 
 function mayIssue({ isCa, keyUsage }: CertificateFacts): boolean {
-  return isCa && has(keyUsage, KeyUsageFlags.keyCertSign);
+  return isCa && has(keyUsage, KEY_USAGE.keyCertSign);
 }
 
 /** X509-SVID §4.4: where extended usages are named, these two are. */
 function authenticates(extendedKeyUsage: readonly string[] | undefined): boolean {
-  if (extendedKeyUsage === undefined || extendedKeyUsage.includes(anyExtendedKeyUsage)) return true;
-  return extendedKeyUsage.includes(id_kp_clientAuth) && extendedKeyUsage.includes(id_kp_serverAuth);
+  if (extendedKeyUsage === undefined || extendedKeyUsage.includes(PURPOSE.any)) return true;
+  return extendedKeyUsage.includes(PURPOSE.clientAuth) && extendedKeyUsage.includes(PURPOSE.serverAuth);
 }
 
 function checkStrength({ publicKey, signatureAlgorithm }: CertificateFacts, name: string): void {

@@ -136,7 +136,7 @@ export interface XdsEnums {
   'google.protobuf.NullValue': 'NULL_VALUE' | number;
 }
 
-/** Field names are those of the protos and of Envoy's documentation; 64-bit integers are numbers. */
+/** Field names are those of the protos and of their owners' documentation; 64-bit integers are numbers. */
 export interface XdsMessages {
   'envoy.config.accesslog.v3.AccessLog': {
     readonly name?: string;

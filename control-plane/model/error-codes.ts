@@ -325,6 +325,22 @@ export const ERRORS = {
     text: 'A file with a private key can be read by others.',
     hint: 'Take the permissions away (chmod 600); for a Kubernetes secret set defaultMode: 0400. Keys that were exposed are best replaced.',
   },
+  SVID_MISSING: {
+    text: 'The source of certificates has none for the identity.',
+    hint: 'Files: is there a folder NAMESPACE.SERVICEACCOUNT with tls.crt and tls.key? SPIRE: is there a registration entry that its agent has?',
+  },
+  SVID_FILES_INCOMPLETE: {
+    text: 'A file of the certificate is missing or cannot be read.',
+    hint: 'A folder holds tls.crt and tls.key, the one of the node also ca.crt.',
+  },
+  SPIRE_UNREACHABLE: {
+    text: "SPIRE's agent does not answer on its socket.",
+    hint: 'Is it running, and are the paths of its workload socket and its admin socket the right ones? What it issued stays valid meanwhile.',
+  },
+  SPIRE_REFUSED: {
+    text: "SPIRE's agent does not give this agent certificates.",
+    hint: "Is there a registration entry for this agent on this node, and is its ID one of authorized_delegates in the configuration of SPIRE's agent?",
+  },
   // The embedded CA
   CA_UNREACHABLE: {
     text: 'The certificate authority does not answer.',

@@ -42,7 +42,7 @@ export interface JoinRequest {
 
 /** @param exported 32 bytes of the connection's exporter under {@link JOIN_EXPORTER} */
 export function proofOfToken(token: string, node: string, request: Uint8Array, exported: Uint8Array): Buffer {
-  return proof(hashOf(token, node), node, request, exported);
+  return proof(hashOf(token), node, request, exported);
 }
 
 export class JoinTokens {
@@ -67,7 +67,7 @@ export class JoinTokens {
     if (this.#tokens.size >= MAX_TOKENS)
       throw new SidestepError('INPUT_INVALID', `there are ${this.#tokens.size} tokens already`);
     const token = randomBytes(TOKEN_BYTES).toString('base64url');
-    this.#put({ node, hash: hashOf(token, node).toString('hex'), expires: now + ttlMs, used: false });
+    this.#put({ node, hash: hashOf(token).toString('hex'), expires: now + ttlMs, used: false });
     return token;
   }
 
@@ -100,8 +100,8 @@ export class JoinTokens {
 }
 
 /** 32 random bytes need no slow hash. */
-function hashOf(token: string, node: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', token, node, 'sidestep join token', HASH_BYTES));
+function hashOf(token: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', token, '', 'sidestep join token', HASH_BYTES));
 }
 
 function proof(key: Uint8Array, node: string, request: Uint8Array, exported: Uint8Array): Buffer {

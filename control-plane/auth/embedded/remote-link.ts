@@ -19,9 +19,8 @@ const EXPORTED_BYTES = 32;
 export interface RemoteLinkOptions {
   readonly trustDomain: string;
   readonly node: string;
-  /** Tried in order. */
-  readonly addresses: readonly string[];
-  readonly port: number;
+  /** Where the authority is, as is known at the time; tried in order. */
+  readonly endpoints: () => readonly { readonly address: string; readonly port: number }[];
   readonly clock: Clock;
   /** What the authority is recognized by. */
   readonly bundle: () => TrustBundle;
@@ -85,9 +84,8 @@ export class RemoteLink implements AuthorityLink {
   async #connection(as: Svid | undefined): Promise<Connection> {
     if (this.#open?.serves(as)) return this.#open;
     this.close();
-    const { addresses, port } = this.#options;
     const failures: unknown[] = [];
-    for (const address of addresses)
+    for (const { address, port } of this.#options.endpoints())
       try {
         this.#open = await Connection.open(address, port, as, this.#options);
         return this.#open;

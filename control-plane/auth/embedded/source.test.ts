@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SidestepError } from '../../model/error.ts';
 import { FakeClock } from '../fakes.ts';
-import { HOUR, newKeys, TRUST_DOMAIN } from '../samples.ts';
+import { HOUR, newAuthority, newKeys, TRUST_DOMAIN } from '../samples.ts';
 import type { ServiceAccountRef, Svid } from '../svid.ts';
 import { verifySvid } from '../verify.ts';
 import { CertificateAuthority, LocalLink } from './certificate-authority.ts';
@@ -209,9 +209,35 @@ describe('when the authority is away', () => {
     expect(source.trouble.has(WEB_ID)).toBe(false);
   });
 
+  it('what comes after it is no longer wanted is not taken', async () => {
+    const source = await start();
+    const real = way.workload.bind(way);
+    let answer = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    way.workload = async (...question) => {
+      await held;
+      return real(...question);
+    };
+    source.want([WEB]);
+    await clock.advance(0);
+    let calls = 0;
+    source.subscribe(() => {
+      calls++;
+    });
+    source.want([]);
+    answer();
+    await clock.advance(HOUR);
+    expect(source.workload(WEB)).toBeUndefined();
+    expect(calls).toBe(0);
+  });
+
   it("workloads follow at once when the node's certificate is there", async () => {
     way.cut = away;
     const source = await start();
+    // Their turns are not those of the node.
+    await clock.advance(20_000);
     source.want([WEB, PAY]);
     await clock.advance(5 * MINUTE);
     expect(source.node).toBeUndefined();
@@ -309,8 +335,11 @@ describe("a change of the authority's key", () => {
     const second = await start({ bundlePem });
     expect(second.bundle.authorities[0]?.serialNumber).toBe(authority.bundle.authorities[0]?.serialNumber);
     expect(second.node).toBeDefined();
-    const given = await start({ bundlePem: authority.bundlePem, stateDir: join(folder, 'new') });
-    expect(given.bundle.authorities).toHaveLength(1);
+    await second.close();
+    const other = newAuthority().certificate;
+    const given = await start({ bundlePem: other.toString() });
+    expect(given.bundle.authorities.map(({ serialNumber }) => serialNumber)).toEqual([other.serialNumber]);
+    expect(given.node).toBeUndefined();
   });
 
   it('without waiting takes off what the old one signed, and fetches it anew', async () => {
