@@ -87,14 +87,21 @@ export class Certificates {
     const { trustDomain, node, joinTokenFile } = this.#settings;
     const holder = this.#parts.mesh.others.find(({ certificateAuthority }) => certificateAuthority !== undefined);
     if (holder?.certificateAuthority === undefined) return;
-    const { port, bundle: bundlePem, address } = holder.certificateAuthority;
+    const { bundle: bundlePem } = holder.certificateAuthority;
     const { clock } = this.#parts;
     deferred.resolve(
       this.#embedded(bundlePem, (bundle) => {
         const joinToken = (): string | undefined =>
           joinTokenFile === undefined ? undefined : readToken(joinTokenFile);
-        return new RemoteLink({ trustDomain, node, addresses: [address], port, clock, bundle, joinToken });
+        return new RemoteLink({ trustDomain, node, endpoints: () => this.#authorities(), clock, bundle, joinToken });
       }),
+    );
+  }
+
+  /** Where others say that it is, now: it may move. */
+  #authorities(): { readonly address: string; readonly port: number }[] {
+    return this.#parts.mesh.others.flatMap(({ certificateAuthority: authority }) =>
+      authority === undefined ? [] : [{ address: authority.address, port: authority.port }],
     );
   }
 

@@ -255,6 +255,14 @@ export const ERRORS = {
     text: "This node's tunnel has another public key now.",
     hint: 'A new session, which carries it, is opened at once.',
   },
+  AUTH_TUNNEL_KEY_TAKEN: {
+    text: 'A node names the tunnel key of another node as its own.',
+    hint: 'Two nodes were made from one image with its key, or one of them lies. Remove the key file of one of them.',
+  },
+  AUTH_INTERNAL: {
+    text: 'Something failed in a session that should not.',
+    hint: 'Please report it with the message. The session is opened anew.',
+  },
   AUTH_ENTRY_FAILED: {
     text: 'What was proven could not be written down.',
     hint: 'The cause is in the message. The session is opened anew.',

@@ -55,6 +55,8 @@ interface Sent {
   readonly expires: number;
   readonly since: number;
   state: 'sent' | 'accepted' | 'refused';
+  /** Why it was refused. */
+  code: string;
 }
 
 export class Exchange {
@@ -106,17 +108,21 @@ export class Exchange {
     return false;
   }
 
-  /** Somebody waits for these two: what was refused is tried again. */
-  async demand(ours: string, theirs: string): Promise<void> {
-    const { ledger, clock, retryMs } = this.#ports;
+  /** Somebody waits for these two: what was refused is tried again, or is the answer if that was a moment ago. */
+  demand(ours: string, theirs: string): void {
+    const { ledger, clock, retryMs, refused, peer } = this.#ports;
     const now = clock.now();
     const sent = this.#sent.get(ours);
     if (sent === undefined || now - sent.since >= retryMs) this.#keep(ours, true, true);
+    else if (sent.state === 'refused') refused('ours', ours, sent.code, refusedByPeer(peer, ours, sent.code));
     const asked = this.#wanted.get(theirs);
-    if (!ledger.isValid('theirs', theirs, now) && (asked === undefined || now - asked >= retryMs)) {
+    const code = this.#refused.get(theirs);
+    const isValid = ledger.isValid('theirs', theirs, now);
+    if (!isValid && (asked === undefined || now - asked >= retryMs)) {
       this.#wanted.delete(theirs);
       this.#want(theirs);
-    }
+    } else if (!isValid && code !== undefined)
+      refused('theirs', theirs, code, new SidestepError(code, `${theirs} of ${peer} was refused a moment ago`));
     this.#out.flush();
   }
 
@@ -187,7 +193,7 @@ export class Exchange {
     try {
       const proof = makeProof(svid, outgoing);
       const { identity, serial, expires } = proof;
-      this.#sent.set(identity, { serial, expires, since: clock.now(), state: 'sent' });
+      this.#sent.set(identity, { serial, expires, since: clock.now(), state: 'sent', code: '' });
       this.#told.delete(identity);
       counters.proofs.made++;
       return proof;
@@ -311,14 +317,16 @@ export class Exchange {
     const { ledger, peer, refused } = this.#ports;
     for (const { identity, serial, code } of proofs) {
       const sent = this.#sent.get(identity);
-      if (sent?.serial === serial) sent.state = 'refused';
+      if (sent?.serial === serial) {
+        sent.state = 'refused';
+        sent.code = code;
+      }
       // One that was taken before stays until it expires when its successor is refused.
       if (ledger.get('ours', identity)?.proof.serial === serial) {
         this.#provisional.delete(identity);
         ledger.withdraw('ours', identity, known(code));
       }
-      const text = `${peer} does not take the proof of ${identity}: ${code}`;
-      refused('ours', identity, code, new SidestepError('AUTH_REFUSED_BY_PEER', text));
+      refused('ours', identity, code, refusedByPeer(peer, identity, code));
     }
   }
 
@@ -361,6 +369,13 @@ function isInPlace(...where: Parameters<typeof checkPlace>): boolean {
   } catch {
     return false;
   }
+}
+
+function refusedByPeer(peer: string, identity: string, code: string): SidestepError {
+  return new SidestepError(
+    'AUTH_REFUSED_BY_PEER',
+    `${peer} does not take the proof of ${identity.slice(0, 120)}: ${code}`,
+  );
 }
 
 function known(code: string): ErrorCode {

@@ -179,6 +179,8 @@ export class MemoryNetwork {
   readonly #live = new Set<MemoryLink>();
   /** Delivered at once, in the order sent. */
   isPrompt = true;
+  /** Bytes that nobody has taken, at every end. */
+  backlog = 0;
   /** What becomes of each message; called in the order sent. */
   fate: (message: Message, from: string) => Fate = () => 'deliver';
   /** All that were sent. */
@@ -231,6 +233,11 @@ export class MemoryNetwork {
   /** Connections whose ends both live. */
   get links(): number {
     return [...this.#live].filter((link) => !link.isOver).length;
+  }
+
+  /** Messages of this node that nobody reads. */
+  unread(from: string): number {
+    return this.#pipes.reduce((sum, pipe) => sum + (pipe.from === from ? pipe.items.length : 0), 0);
   }
 
   /** Its end of a connection that is there: what it sends is said by it. */
@@ -344,7 +351,6 @@ class MemoryChannel implements Channel {
   readonly dialledBy: 'us' | 'them';
   readonly certificate: PeerCertificate;
   readonly address = '192.0.2.1';
-  readonly backlog = 0;
   readonly #end: MemoryEnd;
   other: MemoryChannel | undefined;
   #events: ChannelEvents | undefined;
@@ -363,6 +369,10 @@ class MemoryChannel implements Channel {
 
   exporter(label: string, context: Uint8Array): Uint8Array {
     return createHmac('sha256', this.#end.secret).update(label).update(context).digest();
+  }
+
+  get backlog(): number {
+    return this.#end.network.backlog;
   }
 
   open(events: ChannelEvents): void {
@@ -482,6 +492,11 @@ export class Puppet implements TransportHost {
   }
 
   turnedAway(): void {}
+
+  /** Dials, and says nothing. */
+  async dial(node: PeerNode): Promise<void> {
+    this.accepted(await this.#transport.dial(node, new AbortController().signal));
+  }
 
   say(message: Message): void {
     this.#channel?.send(message);

@@ -14,8 +14,6 @@ beforeAll(async () => {
   sources = [await template.add('node-a', ['web', 'api']), await template.add('node-b', ['db', 'cache'])];
 });
 
-type Interruption = 'connection' | 'node-a' | 'node-b';
-
 async function begin(): Promise<{ world: MemoryWorld; a: TestNode; b: TestNode }> {
   const world = new MemoryWorld(ca);
   const a = world.adopt(sources[0]);
@@ -24,10 +22,17 @@ async function begin(): Promise<{ world: MemoryWorld; a: TestNode; b: TestNode }
   return { world, a, b };
 }
 
-function want(a: TestNode, b: TestNode): void {
-  a.sessions.want([need('node-b', ['web', 'api'], ['db', 'cache'])]);
-  b.sessions.want([need('node-a', ['db', 'cache'], ['web', 'api'])]);
-}
+const BEGINNINGS = {
+  'both want it': (a: TestNode, b: TestNode) => {
+    a.sessions.want([need('node-b', ['web', 'api'], ['db', 'cache'])]);
+    b.sessions.want([need('node-a', ['db', 'cache'], ['web', 'api'])]);
+  },
+  // The other end writes before it answers.
+  'one asks, the lower': (a: TestNode) => a.sessions.want([need('node-b', ['web', 'api'], ['db', 'cache'])]),
+  'one asks, the higher': (_: TestNode, b: TestNode) =>
+    b.sessions.want([need('node-a', ['db', 'cache'], ['web', 'api'])]),
+} as const;
+type Beginning = keyof typeof BEGINNINGS;
 
 /** What one end may rely on: that the other has it written. */
 function expectBacked(ours: ReadonlyMap<string, Proof>, one: string, theirs: ReadonlyMap<string, Proof>): void {
@@ -45,16 +50,23 @@ function expectConsistent(atA: RecordingSink, atB: RecordingSink): void {
 
 test('there are some twenty messages in a whole conversation', async () => {
   const { world, a, b } = await begin();
-  want(a, b);
+  BEGINNINGS['both want it'](a, b);
   await world.quiesce();
   expect(world.network.sent.length).toBeGreaterThan(12);
   expect(world.network.sent.length).toBeLessThan(24);
   await world.close();
 });
 
-test.each<readonly [Interruption]>([['connection'], ['node-a'], ['node-b']])(
-  'interruption of %s, at each message',
-  async (what) => {
+const INTERRUPTIONS = ['connection', 'node-a', 'node-b'] as const;
+
+test.each(
+  (Object.keys(BEGINNINGS) as Beginning[]).flatMap((beginning) =>
+    INTERRUPTIONS.map((interruption) => [beginning, interruption] as const),
+  ),
+)(
+  '%s; interruption of %s, at each message',
+  async (beginning, what) => {
+    const want = BEGINNINGS[beginning];
     for (let at = 0; at < 24; at++) {
       const { world, a, b } = await begin();
       const [sinkA, sinkB] = [a.sink, b.sink];
@@ -69,8 +81,11 @@ test.each<readonly [Interruption]>([['connection'], ['node-a'], ['node-b']])(
         return 'cut';
       };
       want(a, b);
+      // The higher node leaves the lower one time to dial.
+      if (beginning === 'one asks, the higher') await world.clock.advance(750);
       await world.quiesce();
       await restarted;
+      world.network.fate = () => 'deliver';
       // Before anything else is begun.
       expectConsistent(sinkA, sinkB);
       world.introduce();

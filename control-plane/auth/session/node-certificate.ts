@@ -48,7 +48,9 @@ export function nodeOfChain(chain: readonly X509Certificate[], { bundle, nodeOf,
 /** As the other end has sent them, up to one more than is taken. */
 function chainOf(leaf: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = [];
-  for (let next: X509Certificate | undefined = leaf; next !== undefined && chain.length <= MAX_CHAIN; ) {
+  let next: X509Certificate | undefined = leaf;
+  // A root that was sent along is its own issuer.
+  while (next !== undefined && chain.length <= MAX_CHAIN && next.fingerprint256 !== chain.at(-1)?.fingerprint256) {
     chain.push(next);
     next = next.issuerCertificate;
   }

@@ -6,6 +6,7 @@ import type { ServiceAccountRef, SvidSource, TrustBundle } from '../svid.ts';
 import type { Counters } from './counters.ts';
 import type { Limits, Times } from './limits.ts';
 import type { SessionLog, Transport } from './ports.ts';
+import type { TunnelClaims } from './tunnel-claims.ts';
 
 /** What all peers of a node share. */
 export interface PeerContext {
@@ -26,6 +27,7 @@ export interface PeerContext {
   readonly counters: Counters;
   readonly times: Times;
   readonly limits: Limits;
+  readonly claims: TunnelClaims;
   /** Of Hellos, over all peers: grows. */
   readonly nextOrdinal: () => number;
   /** May another connection be begun? Why not? */

@@ -1,6 +1,6 @@
 /**
  * Everything between this node and one other, over all sessions: what is needed, what is proven, who waits, and when it is dialled.
- * Which of two sessions stands is tie-break.ts, what is said in one is session.ts and exchange.ts.
+ * Which of two sessions stands is tie-break.ts, what is said in one is session.ts and exchange.ts. Long, because it is what joins them.
  */
 import { SidestepError } from '../../model/error.ts';
 import type { ErrorCode } from '../../model/error-codes.ts';
@@ -15,7 +15,8 @@ import { bindingOf, checkPlace } from './identity-proof.ts';
 import { type Held, Ledger, type Side } from './ledger.ts';
 import type { Hello } from './messages.ts';
 import { nodeOfChain } from './node-certificate.ts';
-import { missing, svidOf } from './own-svid.ts';
+import { whyOverdue } from './overdue.ts';
+import { svidOf } from './own-svid.ts';
 import type { Need, PeerContext } from './peer-context.ts';
 import type { Channel } from './ports.ts';
 import { Session, type SessionHost, type SessionState } from './session.ts';
@@ -54,7 +55,14 @@ export class Peer implements SessionHost {
       clock,
       waitMs: times.demandMs,
       most: limits.demands,
-      overdue: (pair, why) => this.#overdue(pair, why),
+      overdue: (pair, why) =>
+        whyOverdue(pair, why, {
+          peer: this.#node.name,
+          source: context.source,
+          isOpen: this.#session?.state === 'open',
+          lastError: this.#lastError,
+          waitedMs: times.demandMs,
+        }),
       took: (ms) => counters.took('demandLatency', ms),
     });
     this.#dialler = new Dialler({
@@ -175,26 +183,23 @@ export class Peer implements SessionHost {
   }
 
   /** The node has left. */
-  remove(code: 'AUTH_NODE_GONE'): void {
-    this.#removed = true;
-    const why = new SidestepError(code, `${this.#node.name} is not among the nodes any more`);
-    this.#end(why);
-    this.#ledger.withdrawAll(code);
-    this.#demands.rejectAll(why);
+  remove(): void {
+    this.#end(new SidestepError('AUTH_NODE_GONE', `${this.#node.name} is not among the nodes any more`));
+    this.#context.claims.forget(this.#node.name);
+    this.#ledger.withdrawAll('AUTH_NODE_GONE');
   }
 
   /** The agent stops: what was proven stays as it is. */
   stop(): void {
-    this.#removed = true;
-    const why = new SidestepError('AUTH_AGENT_STOPS', `${this.#context.node} stops`);
-    this.#end(why);
-    this.#demands.rejectAll(why);
+    this.#end(new SidestepError('AUTH_AGENT_STOPS', `${this.#context.node} stops`));
   }
 
   #end(why: SidestepError): void {
+    this.#removed = true;
     const sessions = this.#sessions();
     this.#dialler.stop();
     for (const session of sessions) session.close(why);
+    this.#demands.rejectAll(why);
   }
 
   // What the transport brings
@@ -250,12 +255,12 @@ export class Peer implements SessionHost {
       const ownHelloIsOut = this.#dialler.session !== undefined;
       if (!takes({ weAreLower: this.#weAreLower, current, ownHelloIsOut }, begun(theirs))) return undefined;
     }
-    if (before === undefined) {
-      const refusal = this.#context.roomFor('session');
-      if (refusal !== undefined) {
-        session.close(refusal);
-        return undefined;
-      }
+    const refusal =
+      (before === undefined ? this.#context.roomFor('session') : undefined) ??
+      this.#context.claims.claim(this.#node.name, theirs.key, (why) => session.close(why));
+    if (refusal !== undefined) {
+      session.close(refusal);
+      return undefined;
     }
     this.#session = session;
     this.#stateSince = this.#context.clock.now();
@@ -266,7 +271,8 @@ export class Peer implements SessionHost {
   }
 
   opened(session: Session): void {
-    const { counters, clock, log } = this.#context;
+    const { counters, clock, log, claims } = this.#context;
+    claims.prove(this.#node.name);
     counters.handshakes.ok++;
     counters.took('handshakeLatency', clock.now() - session.began);
     this.#lastError = undefined;
@@ -276,14 +282,16 @@ export class Peer implements SessionHost {
   }
 
   closed(session: Session, reason: SidestepError, stage: SessionState): void {
-    const { counters, log } = this.#context;
+    const { counters, log, clock } = this.#context;
     const replaced = reason.code === 'AUTH_SESSION_REPLACED';
     if (stage !== 'open' && !replaced) counters.failed('handshakes', reason.code);
     this.#greeting.delete(session);
     this.#dialler.ended(session);
     const wasCurrent = this.#session === session;
-    if (wasCurrent) this.#session = undefined;
-    if (wasCurrent) this.#stateSince = this.#context.clock.now();
+    if (wasCurrent) {
+      this.#session = undefined;
+      this.#stateSince = clock.now();
+    }
     if (!replaced) {
       this.#fail(reason);
       log.info({ node: this.#node.name, code: reason.code, stage }, `session closed: ${reason.message}`);
@@ -370,19 +378,6 @@ export class Peer implements SessionHost {
     const identities = [...this.#unsaid].filter((identity) => svidOf(this.#context.source, identity) === undefined);
     this.#unsaid.clear();
     this.#session.exchange((exchange) => exchange.withdraw(identities));
-  }
-
-  #overdue({ ours, theirs }: Pair, why: SidestepError | undefined): SidestepError {
-    const { source, times } = this.#context;
-    const peer = this.#node.name;
-    if (svidOf(source, ours) === undefined) return missing(source, ours);
-    if (this.#session?.state !== 'open') {
-      const last = this.#lastError;
-      const text = last === undefined ? 'it is not open yet' : `${last.code} ${last.text}`;
-      return new SidestepError('AUTH_NO_SESSION', `with ${peer}: ${text}`);
-    }
-    if (why !== undefined) return why;
-    return new SidestepError('AUTH_DEMAND_TIMEOUT', `${ours} and ${theirs} of ${peer}, within ${times.demandMs} ms`);
   }
 
   #fail({ code, message }: SidestepError): void {

@@ -306,7 +306,9 @@ export class Session {
         if (this.#state !== 'closed') await job();
       } catch (error) {
         // A bug of ours ends this session, not the agent.
-        this.close(error instanceof SidestepError ? error : new SidestepError('AUTH_PROTOCOL', String(error)));
+        this.close(
+          error instanceof SidestepError ? error : new SidestepError('AUTH_INTERNAL', String(error), { cause: error }),
+        );
       }
       this.#waiting--;
       this.#hold();

@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SidestepError } from '../../model/error.ts';
 import type { ErrorCode } from '../../model/error-codes.ts';
-import { account, failureOf, hello, idOf, nodeIdOf, Puppet } from './fakes.ts';
+import { account, failureOf, hello, idOf, nodeIdOf, Puppet, settle } from './fakes.ts';
 import type { Message, MessageKind } from './messages.ts';
 import { TestCa } from './test-ca.ts';
 import { MemoryWorld, need, type TestNode } from './test-world.ts';
@@ -66,6 +66,7 @@ describe('a pair that a packet waits for', () => {
 
   test('is written before the answer leaves, at the end that answers', async () => {
     const written: string[] = [];
+    b.sink.before = () => settle();
     world.network.fate = (message, from) => {
       if (from === b.name && message.kind === 'accepted') written.push(`accepted ${has(b, 'theirs', a, 'web')}`);
       if (from === b.name && message.kind === 'prove') written.push(`prove ${has(b, 'ours', a, 'db')}`);
@@ -135,6 +136,23 @@ describe('a pair that a packet waits for', () => {
     const failure = await failureOf(demand(a, b, 'web', 'db'));
     expect(failure).toMatchObject({ code: 'AUTH_REFUSED_BY_PEER', message: expect.stringContaining('SVID_') });
     expect(has(a, 'ours', b, 'web')).toBe(false);
+  });
+
+  test('that was refused a moment ago is not tried again, and later it is', async () => {
+    const other = await TestCa.create();
+    a.source.workloads.set(idOf('web'), await other.issue(idOf('web')));
+    b.source.workloads.set(idOf('cache'), await other.issue(idOf('cache')));
+    await failureOf(demand(a, b, 'web', 'db'));
+    await failureOf(demand(a, b, 'api', 'cache'));
+    const before = proofsSent().length;
+    expect((await failureOf(demand(a, b, 'web', 'db'))).code).toBe('AUTH_REFUSED_BY_PEER');
+    expect((await failureOf(demand(a, b, 'api', 'cache'))).code).toBe('SVID_SIGNATURE_INVALID');
+    expect(proofsSent().length).toBe(before);
+    await world.clock.advance(1000);
+    await failureOf(demand(a, b, 'web', 'db'));
+    await failureOf(demand(a, b, 'api', 'cache'));
+    await world.quiesce();
+    expect(proofsSent().length).toBe(before + 2);
   });
 
   test('whose proof this node refuses: with the reason', async () => {
@@ -357,6 +375,18 @@ describe('what is proven ends', () => {
     expect(b.sink.events).toContainEqual(expect.objectContaining({ cause: 'AUTH_IDENTITY_WITHDRAWN' }));
   });
 
+  test('not when it was gone only while there was no session', async () => {
+    const svid = a.source.workloads.get(idOf('web'));
+    world.network.cut();
+    a.source.workloads.delete(idOf('web'));
+    a.source.changed();
+    if (svid) a.source.workloads.set(idOf('web'), svid);
+    a.source.changed();
+    await world.pass(2000);
+    expect(has(a, 'ours', b, 'web')).toBe(true);
+    expect(b.sink.count('withdrawn')).toBe(0);
+  });
+
   test('not because an agent that has just started has no certificates yet', async () => {
     const svid = a.source.workloads.get(idOf('web'));
     a.source.workloads.delete(idOf('web'));
@@ -389,6 +419,10 @@ describe('what is proven ends', () => {
     expect(a.sink.events.at(-1)).toMatchObject({ kind: 'withdrawn', cause: 'AUTH_IDENTITY_ELSEWHERE' });
     await world.quiesce();
     expect(has(b, 'ours', a, 'db')).toBe(false);
+    const wants = sent('want', a).length;
+    a.sessions.recheck();
+    await world.quiesce();
+    expect(sent('want', a).length).toBe(wants);
     world.whereabouts.put(b.name, account('db'));
     a.sessions.recheck();
     await world.quiesce();
@@ -552,6 +586,12 @@ describe('a session that stands', () => {
     expect(stateOf(a)).toBe('open');
   });
 
+  test('ends when the other end does not read', async () => {
+    world.network.backlog = 17 * 1024 * 1024;
+    await world.clock.advance(1000);
+    expect(a.sessions.peers()[0]?.lastError?.code).toBe('AUTH_PEER_SLOW');
+  });
+
   test('ends with the certificate of its node, and another is opened at once', async () => {
     a.source.node = await ca.issue(nodeIdOf('node-a'), { notAfter: Date.now() + 100_000_000 });
     b.source.node = await ca.issue(nodeIdOf('node-b'), { notAfter: Date.now() + 100_000_000 });
@@ -615,6 +655,28 @@ describe('dialling', () => {
     await Promise.all(waiting);
   });
 
+  test('is hurried by packets of new pairs, once a second', async () => {
+    await rebuild({ times: { firstPauseMs: 600 } });
+    world.network.leave(b.name);
+    const failed = () => a.sessions.counters.handshakes.failed.get('AUTH_UNREACHABLE') ?? 0;
+    const demands: Promise<unknown>[] = [];
+    const after: number[] = [];
+    for (const [ours, ms] of [
+      ['u', 100],
+      ['v', 300],
+      // The pause of 450 ms has ended, and another of 900 ms began.
+      ['w', 800],
+      ['x', 100],
+    ] as const) {
+      demands.push(failureOf(demand(a, b, ours, 'db')));
+      await world.pass(ms);
+      after.push(failed());
+    }
+    expect(after).toEqual([1, 1, 2, 3]);
+    await world.pass(6000);
+    await Promise.all(demands);
+  });
+
   test('goes on by itself when the other node is there again', async () => {
     world.network.leave(b.name);
     a.sessions.want([need('node-b', ['web'], ['db'])]);
@@ -623,6 +685,53 @@ describe('dialling', () => {
     world.introduce();
     await world.clock.advance(5000);
     expect(stateOf(a)).toBe('open');
+  });
+
+  test('forgets failures when a session has stood for a while', async () => {
+    world.network.leave(b.name);
+    a.sessions.want([need('node-b', ['web'], ['db'])]);
+    await world.pass(3000);
+    await b.restart();
+    world.introduce();
+    await world.pass(5000);
+    expect(stateOf(a)).toBe('open');
+    const pause = () => (a.sessions.peers()[0]?.retryAt ?? 0) - world.clock.now();
+    world.network.cut();
+    expect(pause()).toBeGreaterThan(100);
+    await world.pass(10_000);
+    expect(stateOf(a)).toBe('open');
+    await world.pass(6000);
+    world.network.cut();
+    expect(pause()).toBe(37.5);
+  });
+
+  test('is left to the lower node for a second, unless a packet waits', async () => {
+    await demand(a, b, 'web', 'db');
+    world.network.cut();
+    const pause = () => (b.sessions.peers()[0]?.retryAt ?? 0) - world.clock.now();
+    expect(pause()).toBeGreaterThan(1000);
+    await world.pass(2000);
+    b.sink.before = () => new Promise(() => undefined);
+    const waiting = failureOf(demand(b, a, 'cache', 'api'));
+    await world.quiesce();
+    world.network.leave(a.name);
+    world.network.cut();
+    expect(pause()).toBeLessThan(100);
+    await world.pass(6000);
+    await waiting;
+  });
+
+  test('begins with so many nodes at once', async () => {
+    await rebuild({ limits: { handshakes: 1 } });
+    await world.add('node-c', ['job']);
+    world.introduce();
+    world.network.isPrompt = false;
+    a.sessions.want([need('node-b', ['web'], ['db']), need('node-c', ['web'], ['job'])]);
+    await world.quiesce();
+    expect(a.sessions.peers().map(({ state, lastError }) => lastError?.code ?? state)).toEqual([
+      'dialling',
+      'AUTH_LIMIT',
+    ]);
   });
 
   test('waits for a certificate of this node', async () => {
@@ -668,6 +777,47 @@ describe('a peer that is not honest', () => {
     await world.quiesce();
     expect(a.sink.theirs.size).toBe(1);
     expect(a.sessions.counters.proofs.failed.get('AUTH_LIMIT')).toBe(1);
+  });
+
+  test('has so many connections without a Hello', async () => {
+    const puppet = await asNodeB();
+    for (let i = 0; i < 5; i++) await puppet.dial(a.peer);
+    await world.quiesce();
+    expect(puppet.heard).toEqual(['AUTH_REFUSED_BY_PEER']);
+  });
+
+  test('is not read while there is too much to do, and does not count as dead', async () => {
+    await rebuild({ limits: { inbox: 2 } });
+    await demand(a, b, 'web', 'db');
+    let release: () => void = () => undefined;
+    const stuck = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    b.sink.before = (kind) => (kind === 'proven' ? stuck : Promise.resolve());
+    const waiting = failureOf(demand(a, b, 'api', 'cache'));
+    await world.quiesce();
+    const channel = world.network.channelOf('node-a');
+    for (let i = 0; i < 10; i++) channel?.send({ kind: 'want', identities: [idOf('db')] });
+    await world.quiesce();
+    expect(world.network.unread('node-a')).toBeGreaterThan(5);
+    await world.clock.advance(14_000);
+    await waiting;
+    await world.clock.advance(3000);
+    expect(b.sessions.counters.handshakes.ok).toBe(1);
+    expect(stateOf(b)).toBe('open');
+    release();
+    await world.quiesce();
+    expect(world.network.unread('node-a')).toBe(0);
+    expect(has(b, 'theirs', a, 'api')).toBe(true);
+  });
+
+  test('proves nothing while this node has no bundle of its trust domain', async () => {
+    await demand(a, b, 'web', 'db');
+    a.source.bundle = { ...ca.bundle, trustDomain: 'elsewhere.test' };
+    a.source.changed();
+    await meanwhile(5000, failureOf(demand(a, b, 'web', 'cache')));
+    expect(a.sessions.counters.proofs.failed.get('AUTH_SVID_MISSING')).toBe(1);
+    expect(has(a, 'theirs', b, 'db')).toBe(true);
   });
 
   test('is not read while it speaks too fast, and loses nothing', async () => {
@@ -758,5 +908,38 @@ describe('a peer that is not honest', () => {
         ],
       },
     ]);
+  });
+
+  test('cannot name the tunnel key of another node, nor ours', async () => {
+    await demand(a, b, 'web', 'db');
+    const c = await world.add('node-c', ['job']);
+    await c.sessions.start();
+    world.introduce();
+    for (const { tunnel } of [b, a]) {
+      c.tunnel.publicKey = tunnel.publicKey;
+      const failure = await meanwhile(5000, failureOf(demand(c, a, 'job', 'web')));
+      expect(failure).toMatchObject({ message: expect.stringContaining('AUTH_TUNNEL_KEY_TAKEN') });
+    }
+    expect(a.sink.prepared.has('node-c')).toBe(false);
+    expect(stateOf(a)).toBe('open');
+    await c.sessions.close();
+  });
+
+  test('cannot keep another from its tunnel key by naming it first', async () => {
+    const c = await world.add('node-c', ['job']);
+    c.tunnel.publicKey = b.tunnel.publicKey;
+    await c.sessions.start();
+    world.introduce();
+    // It does not hold the private key: no packet comes through.
+    const stuck = new Promise<void>(() => undefined);
+    a.sink.before = (kind) => (kind === 'commitKey' && stateOf(a) !== 'keys' ? stuck : Promise.resolve());
+    const waiting = failureOf(demand(c, a, 'job', 'web'));
+    await world.quiesce();
+    await demand(a, b, 'web', 'db');
+    await world.pass(5000);
+    await waiting;
+    expect([...(a.sink.committed.get('node-b')?.publicKey ?? [])]).toEqual([...b.tunnel.publicKey]);
+    expect(a.sessions.peers().find(({ node }) => node === 'node-c')?.lastError?.code).toBe('AUTH_TUNNEL_KEY_TAKEN');
+    await c.sessions.close();
   });
 });

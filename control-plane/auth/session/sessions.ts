@@ -13,6 +13,7 @@ import { LIMITS, type Limits, TIMES, type Times } from './limits.ts';
 import { Peer } from './peer.ts';
 import type { Need, PeerContext } from './peer-context.ts';
 import type { Channel, SessionLog, Transport, TransportHost } from './ports.ts';
+import { TunnelClaims } from './tunnel-claims.ts';
 import type { PeerView, ProofView } from './view.ts';
 
 export interface SessionsOptions {
@@ -74,6 +75,7 @@ export class Sessions {
       counters: this.#counters,
       times: this.#times,
       limits: this.#limits,
+      claims: new TunnelClaims(() => tunnel.publicKey),
       nextOrdinal: () => ++this.#ordinal,
       roomFor: (what) => this.#roomFor(what),
     };
@@ -107,7 +109,7 @@ export class Sessions {
       if (named.has(name)) continue;
       // Out of the list first: nobody may come back in between.
       this.#peers.delete(name);
-      peer.remove('AUTH_NODE_GONE');
+      peer.remove();
     }
     for (const [name, node] of named) {
       const known = this.#peers.get(name);

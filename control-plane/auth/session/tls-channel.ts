@@ -9,7 +9,7 @@ import type { Channel, ChannelEvents, PeerCertificate } from './ports.ts';
 
 const EXPORTER_BYTES = 32;
 /** So long may the last words take. */
-const LINGER_MS = 1000;
+export const LINGER_MS = 1000;
 
 export class TlsChannel implements Channel {
   readonly dialledBy: 'us' | 'them';
@@ -76,7 +76,9 @@ export class TlsChannel implements Channel {
         } else this.#events?.message(message);
       }
     } catch (error) {
-      this.close(error instanceof SidestepError ? error : new SidestepError('AUTH_FRAME_INVALID', String(error)));
+      this.close(
+        error instanceof SidestepError ? error : new SidestepError('AUTH_INTERNAL', String(error), { cause: error }),
+      );
     }
   }
 
@@ -90,7 +92,7 @@ export class TlsChannel implements Channel {
 /** Says why, to somebody who may not be known, and hangs up. */
 export function partFrom(socket: TLSSocket, reason: SidestepError, clock: Clock): void {
   socket.end(frame(encodeMessage({ kind: 'bye', code: reason.code })));
-  // What is still unread would make the system reset the connection and swallow our last words.
+  // Behind what is still unread comes the other end's own end, at which this is over before LINGER_MS.
   socket.resume();
   clock.after(LINGER_MS, () => socket.destroy());
 }

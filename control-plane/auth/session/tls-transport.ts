@@ -10,7 +10,7 @@ import { LIMITS, type Limits, TIMES, type Times } from './limits.ts';
 import { APPLICATION, nodeAtOtherEnd } from './node-certificate.ts';
 import { missing } from './own-svid.ts';
 import type { PeerCertificate, Transport, TransportHost } from './ports.ts';
-import { partFrom, plainAddress, TlsChannel } from './tls-channel.ts';
+import { LINGER_MS, partFrom, plainAddress, TlsChannel } from './tls-channel.ts';
 import { contextOf } from './tls-context.ts';
 
 export interface TlsTransportOptions {
@@ -39,6 +39,8 @@ export class TlsTransport implements Transport {
   readonly #greeting = new Map<string, { readonly address: string; readonly stop: () => void }>();
   readonly #sockets = new Set<Socket>();
   #host: TransportHost | undefined;
+  /** Why the newest certificate is not in use. */
+  #unusable: SidestepError | undefined;
   #context: { readonly svid: Svid; readonly secure: SecureContext } | undefined;
 
   constructor(options: TlsTransportOptions) {
@@ -74,9 +76,17 @@ export class TlsTransport implements Transport {
       this.#context = undefined;
       return;
     }
-    const context = contextOf(node);
-    this.#tls.setSecureContext(context);
-    this.#context = { svid: node, secure: tls.createSecureContext(context) };
+    try {
+      const context = contextOf(node);
+      const secure = tls.createSecureContext(context);
+      this.#tls.setSecureContext(context);
+      this.#context = { svid: node, secure };
+      this.#unusable = undefined;
+    } catch (cause) {
+      // The one before is used as long as it lasts.
+      const words = cause instanceof Error ? cause.message : String(cause);
+      this.#unusable = new SidestepError('AUTH_SVID_UNUSABLE', `${node.spiffeId}: ${words}`, { cause });
+    }
   }
 
   async dial(node: PeerNode, over: AbortSignal): Promise<TlsChannel> {
@@ -97,14 +107,18 @@ export class TlsTransport implements Transport {
     for (const { stop } of this.#greeting.values()) stop();
     // Whoever is left was told, and has read it or never will.
     for (const socket of this.#sockets) socket.destroySoon();
-    if (this.#host !== undefined) await closed;
+    this.#clock.after(LINGER_MS, () => {
+      for (const socket of this.#sockets) socket.destroy();
+    });
+    await closed;
   }
 
-  /** @throws AUTH_SVID_MISSING */
+  /** @throws AUTH_SVID_MISSING, AUTH_SVID_UNUSABLE */
   #own(): { readonly secure: SecureContext; readonly bundle: TrustBundle; readonly host: TransportHost } {
     const { bundle } = this.#source;
     const host = this.#host;
     if (host === undefined) throw new SidestepError('AUTH_SVID_MISSING', 'nothing was started yet');
+    if (this.#context === undefined && this.#unusable !== undefined) throw this.#unusable;
     if (this.#context === undefined || bundle?.trustDomain !== host.trustDomain)
       throw missing(this.#source, nodeId(host.trustDomain, host.node));
     return { secure: this.#context.secure, bundle, host };
