@@ -69,7 +69,7 @@ int to_workload(struct __sk_buff *skb)
 		return pass(&p, HOOK_TO_WORKLOAD);
 
 	if (!w->ends[0].ifindex) {
-		if (skb->ingress_ifindex == 0) {
+		if (skb->ingress_ifindex == 0 && !is_envoys_answer(&p, flow)) {
 			w->ends[0].identity = IDENTITY_HOST; /* this node made it */
 			w->ends[0].node = 0;
 		} else if (flags & IPCACHE_NODE_ADDRESS) {

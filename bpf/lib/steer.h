@@ -41,6 +41,12 @@ static __always_inline int may_be_leg(const struct flow *flow)
 	return !flow || (flow->flags & FLOW_REDIRECTED);
 }
 
+/* What Envoy says to a client it says for the server, who is asked about when the flow is judged again. */
+static __always_inline __maybe_unused int is_envoys_answer(const struct packet *p, const struct flow *flow)
+{
+	return flow && (flow->flags & FLOW_REDIRECTED) && flow->deadline_ns >= coarse_now() && side_of(p, flow) == 1;
+}
+
 /* Source ports set aside for Envoy: a workload that uses one could take its answers. */
 static __always_inline int is_leg_port(__be16 port)
 {

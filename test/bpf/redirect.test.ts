@@ -110,6 +110,14 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     expect(lab.counted('PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL')).toBe(1);
   });
 
+  it('lets Envoy answer for a pod of another node', () => {
+    lab.remote(far, PEER, 7);
+    guarded('egress', [redirect(PEER, 30, 80)]);
+    lab.send(out());
+    const answer = into({ sourcePort: 80, destinationPort: 40000, tcpFlags: SYN | ACK });
+    expect(lab.deliver(answer, HOST)).toMatchObject({ passed: true, steered: false });
+  });
+
   it('resets a live connection that comes under an HTTP rule, and names why', async () => {
     guarded('egress', [allow(2, 34)]);
     expect(lab.send(out()).steered).toBe(false);
