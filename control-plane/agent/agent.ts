@@ -23,7 +23,7 @@ import type { KernelEvent } from '../model/event.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import { httpFlows } from '../observe/http-flow.ts';
+import { HttpRecord } from '../observe/http-flow.ts';
 import { FlowStore } from '../observe/store.ts';
 import { toFlow } from '../observe/to-flow.ts';
 import { Compiler } from '../policy/compile.ts';
@@ -311,10 +311,9 @@ class Agent implements AgentView, RunningAgent {
   }
 
   #recordHttp(event: HttpEvent): void {
-    for (const flow of httpFlows(event, this.#directory)) {
-      this.flows.add(flow);
-      this.#metrics.count(flow);
-    }
+    const record = new HttpRecord(event, this.#directory);
+    this.flows.addLatent(record);
+    this.#metrics.countHttp(record);
   }
 
   /** Only what is new; `status` shows them all. */

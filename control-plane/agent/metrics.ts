@@ -2,6 +2,7 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Flow } from '../observe/flow.ts';
 import { typeText } from '../observe/format.ts';
+import type { HttpRecord } from '../observe/http-flow.ts';
 import type { AgentStatus } from './view.ts';
 
 export class AgentMetrics {
@@ -68,9 +69,15 @@ export class AgentMetrics {
   }
 
   count(flow: Flow): void {
-    this.#flows.inc({
-      verdict: flow.verdict,
-      type: flow.verdict === 'DROPPED' ? 'drop' : (typeText(flow).split(/[: ]/)[0] ?? ''),
-    });
+    this.#count(flow.verdict, typeText(flow).split(/[: ]/)[0] ?? '');
+  }
+
+  countHttp({ verdict, count }: HttpRecord): void {
+    this.#count(verdict, 'http-request');
+    if (count === 2) this.#count(verdict, 'http-response');
+  }
+
+  #count(verdict: Flow['verdict'], type: string): void {
+    this.#flows.inc({ verdict, type: verdict === 'DROPPED' ? 'drop' : type });
   }
 }

@@ -2,14 +2,7 @@
  * StreamAccessLogsMessage on the wire -> the part of it that we read, in the message's own names.
  * By hand: an entry has some hundred fields, and one comes with every request; what is not read here is skipped, not decoded.
  */
-import protobuf from 'protobufjs/minimal.js';
-
-const { Reader } = protobuf;
-type Wire = protobuf.Reader;
-
-export interface AccessLogMessage {
-  readonly http_logs?: { readonly log_entry: readonly HttpLogEntry[] };
-}
+import { Fields } from './wire-fields.ts';
 
 export interface HttpLogEntry {
   readonly common_properties: CommonProperties;
@@ -57,189 +50,208 @@ export interface HttpResponse {
   readonly response_code_details: string;
 }
 
-type Writable<T> = { -readonly [key in keyof T]: T[key] };
+const STRING_VALUE = Buffer.from('type.googleapis.com/google.protobuf.StringValue');
 
-/** @throws RangeError when it is cut off */
-export function decodeAccessLog(bytes: Uint8Array): AccessLogMessage {
-  const reader = Reader.create(bytes);
-  const entries: HttpLogEntry[] = [];
-  fields(reader, reader.len, (field) => {
+/** The requests that a message tells of, one at a time: none is held while the next is read. @throws RangeError when it is cut off */
+export function* httpLogEntries(bytes: Uint8Array): Generator<HttpLogEntry> {
+  const wire = new Fields(bytes);
+  for (let field = wire.next(); field !== 0; field = wire.next()) {
     // 1 identifier, 3 tcp_logs
-    if (field !== 2) return false;
-    message(reader, (logs) => (logs === 1 ? take(() => entries.push(entry(reader))) : false));
-    return true;
-  });
-  return entries.length > 0 ? { http_logs: { log_entry: entries } } : {};
-}
-
-/** Calls `read` with the number of each field up to `end`; what it does not read is skipped. */
-function fields(reader: Wire, end: number, read: (field: number) => boolean): void {
-  while (reader.pos < end) {
-    const tag = reader.uint32();
-    if (!read(tag >>> 3)) reader.skipType(tag & 7);
+    if (field !== 2) {
+      wire.skip();
+      continue;
+    }
+    const outer = wire.enter();
+    for (let log = wire.next(); log !== 0; log = wire.next())
+      if (log === 1) yield entry(wire);
+      else wire.skip();
+    wire.leave(outer);
   }
 }
 
-function message(reader: Wire, read: (field: number) => boolean): void {
-  const length = reader.uint32();
-  fields(reader, reader.pos + length, read);
-}
-
-function take(read: () => unknown): true {
-  read();
-  return true;
-}
-
-function entry(reader: Wire): HttpLogEntry {
-  const found: Writable<HttpLogEntry> = {
-    common_properties: { metadata: new Map(), filter_state_objects: new Map() },
-    protocol_version: 0,
-    request: { request_method: 0, scheme: '', authority: '', path: '', request_headers: new Map() },
-    response: { response_code: 0, response_code_details: '' },
+function entry(wire: Fields): HttpLogEntry {
+  const outer = wire.enter();
+  let properties: CommonProperties | undefined;
+  let version = 0;
+  let asked: HttpRequest | undefined;
+  let answered: HttpResponse | undefined;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) properties = common(wire);
+    else if (field === 2) version = wire.number();
+    else if (field === 3) asked = request(wire);
+    else if (field === 4) answered = response(wire);
+    else wire.skip();
+  wire.leave(outer);
+  return {
+    common_properties: properties ?? { metadata: new Map(), filter_state_objects: new Map() },
+    protocol_version: version,
+    request: asked ?? { request_method: 0, scheme: '', authority: '', path: '', request_headers: new Map() },
+    response: answered ?? { response_code: 0, response_code_details: '' },
   };
-  message(reader, (field) => {
-    if (field === 1) found.common_properties = common(reader);
-    else if (field === 2) found.protocol_version = reader.uint32();
-    else if (field === 3) found.request = request(reader);
-    else if (field === 4) found.response = response(reader);
-    else return false;
-    return true;
-  });
-  return found;
 }
 
-function common(reader: Wire): CommonProperties {
+function common(wire: Fields): CommonProperties {
+  const outer = wire.enter();
   const filterState = new Map<string, string>();
-  const found: Writable<CommonProperties> = { metadata: new Map(), filter_state_objects: filterState };
-  message(reader, (field) => {
-    if (field === 20 || field === 3) {
-      const socket = address(reader);
-      if (socket) found[field === 20 ? 'downstream_direct_remote_address' : 'downstream_local_address'] = socket;
-    } else if (field === 5) found.start_time = instant(reader);
-    else if (field === 17) found.metadata = metadata(reader);
-    else if (field === 21) pair(reader, () => anyText(reader), filterState);
-    else if (field === 23) found.duration = instant(reader);
-    else return false;
-    return true;
-  });
-  return found;
-}
-
-function request(reader: Wire): HttpRequest {
-  const headers = new Map<string, string>();
-  const found: Writable<HttpRequest> = {
-    request_method: 0,
-    scheme: '',
-    authority: '',
-    path: '',
-    request_headers: headers,
+  let texts: CommonProperties['metadata'] | undefined;
+  let [remote, local]: (SocketAddress | undefined)[] = [];
+  let [start, duration]: (Instant | undefined)[] = [];
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 20) remote = address(wire);
+    else if (field === 3) local = address(wire);
+    else if (field === 5) start = instant(wire);
+    else if (field === 17) texts = metadata(wire);
+    else if (field === 21) pair(wire, anyText, filterState);
+    else if (field === 23) duration = instant(wire);
+    else wire.skip();
+  wire.leave(outer);
+  return {
+    ...(remote ? { downstream_direct_remote_address: remote } : {}),
+    ...(local ? { downstream_local_address: local } : {}),
+    ...(start ? { start_time: start } : {}),
+    ...(duration ? { duration } : {}),
+    metadata: texts ?? new Map(),
+    filter_state_objects: filterState,
   };
-  message(reader, (field) => {
-    if (field === 1) found.request_method = reader.uint32();
-    else if (field === 2) found.scheme = reader.string();
-    else if (field === 3) found.authority = reader.string();
-    else if (field === 5) found.path = reader.string();
-    else if (field === 13) pair(reader, () => reader.string(), headers);
-    else return false;
-    return true;
-  });
-  return found;
 }
 
-function response(reader: Wire): HttpResponse {
-  const found: Writable<HttpResponse> = { response_code: 0, response_code_details: '' };
-  message(reader, (field) => {
-    // UInt32Value
-    if (field === 1) message(reader, (value) => value === 1 && take(() => (found.response_code = reader.uint32())));
-    else if (field === 6) found.response_code_details = reader.string();
-    else return false;
-    return true;
-  });
-  return found;
+function request(wire: Fields): HttpRequest {
+  const outer = wire.enter();
+  const headers = new Map<string, string>();
+  let method = 0;
+  let [scheme, authority, path] = ['', '', ''];
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) method = wire.number();
+    else if (field === 2) scheme = wire.text();
+    else if (field === 3) authority = wire.text();
+    else if (field === 5) path = wire.text();
+    else if (field === 13) pair(wire, textOf, headers);
+    else wire.skip();
+  wire.leave(outer);
+  return { request_method: method, scheme, authority, path, request_headers: headers };
+}
+
+function response(wire: Fields): HttpResponse {
+  const outer = wire.enter();
+  let code = 0;
+  let details = '';
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) code = wrappedNumber(wire);
+    else if (field === 6) details = wire.text();
+    else wire.skip();
+  wire.leave(outer);
+  return { response_code: code, response_code_details: details };
+}
+
+/** google.protobuf.UInt32Value */
+function wrappedNumber(wire: Fields): number {
+  const outer = wire.enter();
+  let value = 0;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) value = wire.number();
+    else wire.skip();
+  wire.leave(outer);
+  return value;
 }
 
 /** config.core.v3.Address; undefined for a pipe. */
-function address(reader: Wire): SocketAddress | undefined {
-  const found: Writable<SocketAddress> = { address: '', port_value: 0 };
-  message(reader, (field) => {
-    if (field !== 1) return false;
-    message(reader, (socket) => {
-      if (socket === 2) found.address = reader.string();
-      else if (socket === 3) found.port_value = reader.uint32();
-      else return false;
-      return true;
-    });
-    return true;
-  });
-  return found.address === '' ? undefined : found;
-}
-
-function instant(reader: Wire): Instant {
-  const found: Writable<Instant> = { seconds: 0, nanos: 0 };
-  message(reader, (field) => {
-    if (field === 1) found.seconds = Number(reader.int64());
-    else if (field === 2) found.nanos = reader.int32();
-    else return false;
-    return true;
-  });
+function address(wire: Fields): SocketAddress | undefined {
+  const outer = wire.enter();
+  let found: SocketAddress | undefined;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) found = socketAddress(wire);
+    else wire.skip();
+  wire.leave(outer);
   return found;
 }
 
+function socketAddress(wire: Fields): SocketAddress | undefined {
+  const outer = wire.enter();
+  let text = '';
+  let port = 0;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 2) text = wire.text();
+    else if (field === 3) port = wire.number();
+    else wire.skip();
+  wire.leave(outer);
+  return text === '' ? undefined : { address: text, port_value: port };
+}
+
+function instant(wire: Fields): Instant {
+  const outer = wire.enter();
+  let [seconds, nanos] = [0, 0];
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) seconds = wire.number();
+    else if (field === 2) nanos = wire.number();
+    else wire.skip();
+  wire.leave(outer);
+  return { seconds, nanos };
+}
+
 /** config.core.v3.Metadata */
-function metadata(reader: Wire): ReadonlyMap<string, ReadonlyMap<string, string>> {
+function metadata(wire: Fields): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  const outer = wire.enter();
   const found = new Map<string, Map<string, string>>();
-  message(reader, (field) => {
-    if (field !== 1) return false;
-    pair(reader, () => struct(reader), found);
-    return true;
-  });
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) pair(wire, struct, found);
+    else wire.skip();
+  wire.leave(outer);
   return found;
 }
 
 /** google.protobuf.Struct */
-function struct(reader: Wire): Map<string, string> {
+function struct(wire: Fields): Map<string, string> {
+  const outer = wire.enter();
   const found = new Map<string, string>();
-  message(reader, (field) => {
-    if (field !== 1) return false;
-    pair(reader, () => valueText(reader), found);
-    return true;
-  });
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) pair(wire, valueText, found);
+    else wire.skip();
+  wire.leave(outer);
   return found;
 }
 
 /** google.protobuf.Value, when it is a text */
-function valueText(reader: Wire): string | undefined {
-  let text: string | undefined;
-  message(reader, (field) => field === 3 && take(() => (text = reader.string())));
-  return text;
+function valueText(wire: Fields): string | undefined {
+  return onlyText(wire, 3);
 }
 
 /** google.protobuf.Any around a StringValue: what the identity module's filter state is logged as. */
-function anyText(reader: Wire): string | undefined {
-  let type = '';
-  let value: Uint8Array = new Uint8Array();
-  message(reader, (field) => {
-    if (field === 1) type = reader.string();
-    else if (field === 2) value = reader.bytes();
-    else return false;
-    return true;
-  });
-  if (!type.endsWith('/google.protobuf.StringValue')) return undefined;
-  const inner = Reader.create(value);
-  let text = '';
-  fields(inner, inner.len, (field) => field === 1 && take(() => (text = inner.string())));
+function anyText(wire: Fields): string | undefined {
+  const outer = wire.enter();
+  let ours = false;
+  let text: string | undefined;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) ours = wire.isText(STRING_VALUE);
+    else if (field === 2 && ours) text = onlyText(wire, 1) ?? '';
+    else wire.skip();
+  wire.leave(outer);
   return text;
 }
 
+/** @returns the one field of a message that matters */
+function onlyText(wire: Fields, wanted: number): string | undefined {
+  const outer = wire.enter();
+  let text: string | undefined;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === wanted) text = wire.text();
+    else wire.skip();
+  wire.leave(outer);
+  return text;
+}
+
+function textOf(wire: Fields): string {
+  return wire.text();
+}
+
 /** One entry of a map field. */
-function pair<T>(reader: Wire, readValue: () => T | undefined, into: Map<string, T>): void {
+function pair<T>(wire: Fields, readValue: (wire: Fields) => T | undefined, into: Map<string, T>): void {
+  const outer = wire.enter();
   let key = '';
   let value: T | undefined;
-  message(reader, (field) => {
-    if (field === 1) key = reader.string();
-    else if (field === 2) value = readValue();
-    else return false;
-    return true;
-  });
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) key = wire.text();
+    else if (field === 2) value = readValue(wire);
+    else wire.skip();
+  wire.leave(outer);
   if (value !== undefined) into.set(key, value);
 }

@@ -3,7 +3,7 @@ import { parseAddress } from '../model/address.ts';
 import type { HttpEvent, HttpHalf } from '../model/http-event.ts';
 import type { Direction, RuleRef } from '../model/policy.ts';
 import { clientStreamService, type Service } from '../xds/grpc-server.ts';
-import { decodeAccessLog, type HttpLogEntry, type Instant, type SocketAddress } from './access-log-wire.ts';
+import { type HttpLogEntry, httpLogEntries, type Instant, type SocketAddress } from './access-log-wire.ts';
 
 const METHOD = '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs';
 const RBAC = 'envoy.filters.http.rbac';
@@ -16,12 +16,14 @@ const LAYER4 = 'layer4';
 const UNKNOWN: SocketAddress = { address: '::', port_value: 0 };
 /** Of a URL that is kept: clients choose how long theirs is. */
 const MOST_URL = 2048;
+/** Addresses, and names of rules. */
+const MOST_REMEMBERED = 4096;
 
 /** The access log service: Envoy is the only client, its socket nobody else's. */
 export function accessLogService(record: (event: HttpEvent) => void): Service {
   return clientStreamService(METHOD, () => ({
     message: (bytes) => {
-      for (const entry of decodeAccessLog(bytes).http_logs?.log_entry ?? []) record(httpEvent(entry));
+      for (const entry of httpLogEntries(bytes)) record(httpEvent(entry));
     },
     closed: () => undefined,
   }));
@@ -37,7 +39,7 @@ export function httpEvent({ common_properties: common, protocol_version, request
     if (result === undefined) return { ruleset, verdict: 'none', rule: undefined };
     if (result !== 'allowed') return { ruleset, verdict: 'deny', rule: undefined };
     if (name === LAYER4) return { ruleset, verdict: 'layer4', rule: undefined };
-    return { ruleset, verdict: 'allow', rule: parseRuleRef(name) };
+    return { ruleset, verdict: 'allow', rule: ruleNamed(name) };
   };
   const egress = half('egress');
   const ingress = half('ingress');
@@ -65,9 +67,25 @@ export function httpEvent({ common_properties: common, protocol_version, request
   };
 }
 
+/** A link-local address comes with its zone, which says nothing of whose it is. */
+const addressNamed = remembered((text: string) => parseAddress(text.replace(/%.*$/, '')));
+const ruleNamed = remembered(parseRuleRef);
+
 function addressOf({ address }: SocketAddress): Uint8Array {
-  // A link-local address comes with its zone, which says nothing of whose it is.
-  return parseAddress(address.replace(/%.*$/, ''));
+  return addressNamed(address);
+}
+
+/** The same few come with request after request; and what is kept of them is then kept once. */
+function remembered<T>(make: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    const found = known.get(text);
+    if (found !== undefined) return found;
+    if (known.size >= MOST_REMEMBERED) known.clear();
+    const made = make(text);
+    known.set(text, made);
+    return made;
+  };
 }
 
 function shortened(url: string): string {

@@ -34,12 +34,13 @@ function parseIpv6(text: string): Uint8Array {
 }
 
 export function isMappedIpv4(address: Uint8Array): boolean {
-  return address.subarray(0, 10).every((byte) => byte === 0) && address[10] === 0xff && address[11] === 0xff;
+  for (let i = 0; i < 10; i++) if (address[i] !== 0) return false;
+  return address[10] === 0xff && address[11] === 0xff;
 }
 
 /** Dotted for mapped IPv4, else the canonical text of RFC 5952. */
 export function formatAddress(address: Uint8Array): string {
-  if (isMappedIpv4(address)) return address.subarray(12).join('.');
+  if (isMappedIpv4(address)) return `${address[12]}.${address[13]}.${address[14]}.${address[15]}`;
   const groups = Array.from({ length: 8 }, (_, i) => ((address[i * 2] ?? 0) << 8) | (address[i * 2 + 1] ?? 0));
   let best = { start: 0, length: 0 };
   for (let start = 0; start < 8; start++) {

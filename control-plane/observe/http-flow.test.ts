@@ -3,7 +3,9 @@ import { parseAddress } from '../model/address.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { Flow } from './flow.ts';
 import { FlowPrinter } from './format.ts';
-import { FORBIDDEN, HTTP_RULE, RULESET, sampleHttpFlows } from './sample.ts';
+import { HttpRecord } from './http-flow.ts';
+import { FORBIDDEN, HTTP_RULE, RESOLVER, RULESET, sampleHttpEvent, sampleHttpFlows } from './sample.ts';
+import { FlowStore } from './store.ts';
 
 const STAMP = 'Jan  4 10:15:02';
 const RULE = 'CiliumNetworkPolicy/shop/guard#ingress[0].toPorts[0].rules.http[0]';
@@ -159,4 +161,44 @@ test('what is no HTTP that a rule could judge is dropped, in Envoy’s words', (
   expect(request).toMatchObject({ verdict: 'DROPPED' });
   expect(request.Summary).toMatch(/; refused by Envoy: path_normalization_failed$/);
   expect(response).toBeUndefined();
+});
+
+describe('what is kept of a request', () => {
+  const REFUSED: Partial<HttpEvent> = {
+    verdict: 'refused',
+    code: 400,
+    ingress: { ruleset: RULESET, verdict: 'none', rule: undefined },
+    details: 'path_normalization_failed',
+  };
+
+  test.each<Partial<HttpEvent>>([{}, { url: `http://api:8080/${'a'.repeat(1500)}` }, { code: 0 }, FORBIDDEN, REFUSED])(
+    'says how many records it makes, their verdict, and roughly their size: %j',
+    (changes) => {
+      const record = new HttpRecord(sampleHttpEvent(changes), RESOLVER);
+      const store = new FlowStore({ maxFlows: 10, maxBytes: 1 << 20 });
+      for (const flow of record.flows()) {
+        store.add(flow);
+        expect(flow.verdict).toBe(record.verdict);
+      }
+      expect(record.count).toBe(store.numbers.kept);
+      expect(record.bytes / store.numbers.bytes).toBeGreaterThan(0.9);
+      expect(record.bytes / store.numbers.bytes).toBeLessThan(1.2);
+    },
+  );
+
+  test('makes the same records each time', () => {
+    const record = new HttpRecord(sampleHttpEvent(), RESOLVER);
+    expect(record.flows()).toBe(record.flows());
+  });
+
+  test('keeps the names that things had when it came', () => {
+    let pod = 'before';
+    const changing = { ...RESOLVER, pod: () => ({ namespace: 'shop', name: pod }), ruleset: () => [HTTP_RULE] };
+    const record = new HttpRecord(sampleHttpEvent(FORBIDDEN), changing);
+    pod = 'after';
+    changing.ruleset = () => [];
+    const [flow] = record.flows();
+    expect([flow?.source.pod_name, flow?.destination.pod_name]).toEqual(['before', 'before']);
+    expect(flow?.ingress_denied_by).toMatchObject([{ name: 'guard' }]);
+  });
 });

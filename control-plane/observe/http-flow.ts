@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { formatAddress, isMappedIpv4 } from '../model/address.ts';
 import type { HttpEvent, HttpHalf } from '../model/http-event.ts';
 import { type Direction, formatRuleRef, type RuleRef } from '../model/policy.ts';
-import { EVENT_TYPE, type Flow, type FlowPolicy } from './flow.ts';
+import { EVENT_TYPE, type Flow, type FlowEndpoint, type FlowPolicy } from './flow.ts';
+import { type LatentFlows, sizeOfRecord } from './store.ts';
 import { flowEndpoint, policyOf, type Resolver, timestamp } from './to-flow.ts';
 
 const HALVES: readonly Direction[] = ['egress', 'ingress'];
@@ -12,37 +13,81 @@ const PASS_RULESET = 1;
 /** Rulesets below have no HTTP rules: unknown, and admitted at layer 4. */
 const FIRST_RULESET = 2;
 const VIA_UPSTREAM = 'via_upstream';
+/** Letters of a summary beside the URL, and of the name of a rule with what stands around it: for the size of a record. */
+const WORDS = 60;
+const RULE_WORDS = 100;
 
-/** A refused request has no response from the server: it is one record, dropped. */
-export function httpFlows(event: HttpEvent, resolver: Resolver): Flow[] {
+/** What is kept of a request. Who was who is looked up when it comes; records are made of it when somebody looks. */
+export class HttpRecord implements LatentFlows {
+  /** Of a refused request, and of one whose client went away first, there is no response from the server. */
+  readonly count: 1 | 2;
+  readonly bytes: number;
+  readonly #request: NamedRequest;
+  #flows: readonly Flow[] | undefined;
+
+  constructor(event: HttpEvent, resolver: Resolver) {
+    const client = flowEndpoint(event.source, event.sourceIdentity, resolver.endpointAt(event.source), resolver);
+    const at = resolver.endpointAt(event.destination);
+    const server = flowEndpoint(event.destination, event.destinationIdentity, at, resolver);
+    const [egress, ingress] = [rulesOf(event.egress, resolver), rulesOf(event.ingress, resolver)];
+    const { nodeName, version } = resolver;
+    const revision = resolver.revisionAt(event.time);
+    this.#request = { event, client, server, rules: { egress, ingress }, revision, nodeName, version };
+    this.count = event.verdict === 'allowed' && event.code !== 0 ? 2 : 1;
+    const texts = 2 * event.url.length + WORDS + RULE_WORDS * (egress.length + ingress.length);
+    this.bytes = this.count * sizeOfRecord(texts, [client, server]);
+  }
+
+  get verdict(): Flow['verdict'] {
+    return verdictOf(this.#request.event);
+  }
+
+  flows(): readonly Flow[] {
+    this.#flows ??= make(this.#request);
+    return this.#flows;
+  }
+}
+
+export function httpFlows(event: HttpEvent, resolver: Resolver): readonly Flow[] {
+  return new HttpRecord(event, resolver).flows();
+}
+
+interface NamedRequest {
+  readonly event: HttpEvent;
+  readonly client: FlowEndpoint;
+  readonly server: FlowEndpoint;
+  /** What each half was held against: the rule that allowed, or all that did not. */
+  readonly rules: Readonly<Record<Direction, readonly RuleRef[]>>;
+  /** Of the policy in force then. */
+  readonly revision: number;
+  readonly nodeName: string;
+  readonly version: string;
+}
+
+function verdictOf({ verdict }: HttpEvent): 'FORWARDED' | 'DROPPED' {
+  return verdict === 'allowed' ? 'FORWARDED' : 'DROPPED';
+}
+
+/** As Hubble's L7 parser does: one record, or one for the request and one for the response. */
+function make(named: NamedRequest): readonly Flow[] {
+  const { event } = named;
   const { method, url, protocol, code } = event;
-  const why = reasons(event, resolver);
-  const request = `${protocol} ${method} ${url}`;
+  const why = reasons(named);
+  const verdict = verdictOf(event);
   const http = { method, url, protocol };
-  if (event.verdict !== 'allowed')
-    return [
-      {
-        ...common(event, resolver, false),
-        verdict: 'DROPPED',
-        time: timestamp(event.time),
-        l7: { type: 'REQUEST', http: { ...http, code } },
-        Summary: [request, ...why].join('; '),
-      },
-    ];
   const asked: Flow = {
-    ...common(event, resolver, false),
-    verdict: 'FORWARDED',
+    ...common(named, false),
+    verdict,
     time: timestamp(event.time),
-    l7: { type: 'REQUEST', http },
-    Summary: [request, ...why].join('; '),
+    l7: { type: 'REQUEST', http: verdict === 'DROPPED' ? { ...http, code } : http },
+    Summary: [`${protocol} ${method} ${url}`, ...why].join('; '),
   };
-  // The client went away first.
-  if (code === 0) return [asked];
+  if (verdict === 'DROPPED' || code === 0) return [asked];
   const latency = Math.round(event.durationMs);
   const answer = `${protocol} ${code} ${latency}ms (${method} ${url})`;
   const answered: Flow = {
-    ...common(event, resolver, true),
-    verdict: 'FORWARDED',
+    ...common(named, true),
+    verdict,
     time: timestamp(event.time + event.durationMs),
     l7: { type: 'RESPONSE', latency_ns: String(Math.round(event.durationMs * 1e6)), http: { ...http, code } },
     Summary: [answer, ...why, ...byEnvoy(event)].join('; '),
@@ -58,10 +103,8 @@ function byEnvoy({ details }: HttpEvent): string[] {
 type Common = Omit<Flow, 'time' | 'verdict' | 'l7' | 'Summary'>;
 
 /** A response travels the other way: source and destination are those of the packet. */
-function common(event: HttpEvent, resolver: Resolver, reply: boolean): Common {
-  const client = flowEndpoint(event.source, event.sourceIdentity, resolver.endpointAt(event.source), resolver);
-  const at = resolver.endpointAt(event.destination);
-  const server = flowEndpoint(event.destination, event.destinationIdentity, at, resolver);
+function common(named: NamedRequest, reply: boolean): Common {
+  const { event, client, server, nodeName, version } = named;
   const [from, to] = reply ? [event.destination, event.source] : [event.source, event.destination];
   const ports = reply ? [event.destinationPort, event.sourcePort] : [event.sourcePort, event.destinationPort];
   return {
@@ -78,9 +121,9 @@ function common(event: HttpEvent, resolver: Resolver, reply: boolean): Common {
     source: reply ? server : client,
     destination: reply ? client : server,
     Type: 'L7',
-    node_name: resolver.nodeName,
-    emitter: { name: 'sidestep', version: resolver.version },
-    ...attribution(event, resolver),
+    node_name: nodeName,
+    emitter: { name: 'sidestep', version },
+    ...attribution(named),
   };
 }
 
@@ -88,32 +131,28 @@ function decidingHalf(event: HttpEvent): Direction {
   return event.deniedBy ?? (event.ingress.ruleset >= FIRST_RULESET ? 'ingress' : 'egress');
 }
 
-/** What a half was held against: the rule that allowed, or all that did not. */
 function rulesOf(half: HttpHalf, resolver: Resolver): readonly RuleRef[] {
   if (half.verdict === 'allow') return half.rule ? [half.rule] : [];
   return half.verdict === 'deny' ? (resolver.ruleset(half.ruleset) ?? []) : [];
 }
 
-function attribution(event: HttpEvent, resolver: Resolver): Partial<Flow> {
+function attribution({ event, rules, revision }: NamedRequest): Partial<Flow> {
   const fields: { [key: string]: readonly FlowPolicy[] } = {};
-  const revision = resolver.revisionAt(event.time);
   for (const half of HALVES) {
-    const rules = rulesOf(event[half], resolver);
-    if (rules.length === 0) continue;
-    const named = rules.map((ref) => policyOf(ref, revision));
+    if (rules[half].length === 0) continue;
+    const named = rules[half].map((ref) => policyOf(ref, revision));
     fields[event[half].verdict === 'deny' ? `${half}_denied_by` : `${half}_allowed_by`] = named;
   }
   return fields;
 }
 
-function reasons(event: HttpEvent, resolver: Resolver): string[] {
+function reasons({ event, rules }: NamedRequest): string[] {
   if (event.verdict === 'refused') return [`refused by Envoy: ${event.details || 'malformed'}`];
   return HALVES.flatMap((half) => {
     const { verdict, rule, ruleset } = event[half];
     if (verdict === 'allow') return [`${half} allowed by ${rule ? formatRuleRef(rule) : 'a rule without a name'}`];
     if (verdict !== 'deny') return [];
-    const rules = rulesOf(event[half], resolver);
-    if (rules.length > 0) return [`${half} denied: not admitted by ${rules.map(formatRuleRef).join(', ')}`];
+    if (rules[half].length > 0) return [`${half} denied: not admitted by ${rules[half].map(formatRuleRef).join(', ')}`];
     // Only what takes no route is refused where layer 4 admits.
     if (ruleset === PASS_RULESET) return [`${half} denied: ${event.method} is no request that a rule could admit`];
     return [ruleset === 0 ? `${half} denied: unknown connection` : `${half} denied: by rules of an earlier agent`];

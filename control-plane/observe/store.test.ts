@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Flow } from './flow.ts';
 import { sampleFlow } from './sample.ts';
-import { FlowStore } from './store.ts';
+import { FlowStore, type LatentFlows } from './store.ts';
 import { timestamp } from './to-flow.ts';
 
 const NEVER = new AbortController().signal;
@@ -58,6 +58,67 @@ describe('a store', () => {
   test('counts the bytes of what it keeps and of nothing else', () => {
     const { bytes } = storeOf(1).numbers;
     expect(storeOf(5000, { maxFlows: 17 }).numbers.bytes).toBe(17 * bytes);
+  });
+});
+
+/** Flows n and n + 1, made when somebody looks, and how often that was. */
+function latent(n: number): LatentFlows & { made: number } {
+  let kept: readonly Flow[] | undefined;
+  const flows = [numbered(n), numbered(n + 1)];
+  const { bytes } = storeOf(1).numbers;
+  return {
+    count: 2,
+    bytes: 2 * bytes,
+    made: 0,
+    flows() {
+      if (kept === undefined) this.made++;
+      kept ??= flows;
+      return kept;
+    },
+  };
+}
+
+describe('records that are made when somebody looks', () => {
+  function mixed(limits: { maxFlows?: number; maxBytes?: number } = {}): [FlowStore, ReturnType<typeof latent>[]] {
+    const store = storeOf(1, limits);
+    const all = [1, 4, 6].map(latent);
+    store.addLatent(all[0] as LatentFlows);
+    store.add(numbered(3));
+    for (const each of all.slice(1)) store.addLatent(each);
+    return [store, all];
+  }
+
+  test('are not made for the sake of being kept, counted or pushed out', () => {
+    const [store, all] = mixed({ maxFlows: 4 });
+    expect(store.numbers).toMatchObject({ stored: 8, kept: 4, evicted: 4, bytes: 4 * storeOf(1).numbers.bytes });
+    expect(all.map(({ made }) => made)).toEqual([0, 0, 0]);
+    expect(numbers(store.query({ test: everything }))).toEqual(range(4, 8));
+    expect(all.map(({ made }) => made)).toEqual([0, 1, 1]);
+  });
+
+  test('are pushed out together, and there are never more than the most', () => {
+    const [store] = mixed({ maxFlows: 5 });
+    expect(numbers(store.query({ test: everything }))).toEqual(range(3, 8));
+    const [fewer] = mixed({ maxFlows: 3 });
+    expect(numbers(fewer.query({ test: everything }))).toEqual([6, 7]);
+  });
+
+  test('are asked for like any others', () => {
+    const [store, all] = mixed();
+    expect(numbers(store.query({ test: everything, last: 3 }))).toEqual([5, 6, 7]);
+    expect(all.map(({ made }) => made)).toEqual([0, 1, 1]);
+    expect(numbers(store.query({ test: everything, first: 2 }))).toEqual([0, 1]);
+    expect(numbers(store.query({ test: EVEN, last: 2 }))).toEqual([4, 6]);
+    expect(numbers(store.query({ test: everything, since: START + 2000, until: START + 4000 }))).toEqual([2, 3, 4]);
+  });
+
+  test('come to followers one by one', async () => {
+    const store = storeOf(0);
+    using following = store.follow(EVEN);
+    const entry = latent(1);
+    store.addLatent(entry);
+    expect(numbers((await following.next(NEVER)).flows)).toEqual([2]);
+    expect(entry.made).toBe(1);
   });
 });
 

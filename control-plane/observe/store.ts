@@ -1,5 +1,15 @@
 /** The last flows, in memory, bounded by number and by bytes; and those who follow. What is lost is counted, per stage. */
-import type { Flow } from './flow.ts';
+import type { Flow, FlowEndpoint } from './flow.ts';
+
+/** Records that are made when somebody looks; most are pushed out before anybody does. */
+export interface LatentFlows {
+  /** How many they are. */
+  readonly count: number;
+  /** What they take, made or not. */
+  readonly bytes: number;
+  /** The same ones each time, oldest first. */
+  flows(): readonly Flow[];
+}
 
 export interface StoreLimits {
   readonly maxFlows: number;
@@ -43,19 +53,38 @@ export interface Following extends Disposable {
   next(signal: AbortSignal): Promise<{ readonly flows: readonly Flow[]; readonly lost: number }>;
 }
 
-/** Strings of a record, roughly: enough to bound memory, cheap enough per flow. */
-function sizeOf(flow: Flow): number {
-  let bytes = 600 + (flow.Summary.length + (flow.l7?.http.url.length ?? 0)) * 2;
-  for (const end of [flow.source, flow.destination]) bytes += (end.pod_name?.length ?? 0) + 40;
+/** Roughly: enough to bound memory, cheap enough per flow. @param texts length of those that it has for itself */
+export function sizeOfRecord(texts: number, ends: readonly FlowEndpoint[]): number {
+  let bytes = 600 + texts * 2;
+  for (const end of ends) bytes += (end.pod_name?.length ?? 0) + 40;
   return bytes;
+}
+
+/** One that is there already. */
+class Present implements LatentFlows {
+  readonly count = 1;
+  readonly bytes: number;
+  readonly #flow: Flow;
+
+  constructor(flow: Flow) {
+    this.#flow = flow;
+    const texts = flow.Summary.length + (flow.l7?.http.url.length ?? 0);
+    this.bytes = sizeOfRecord(texts, [flow.source, flow.destination]);
+  }
+
+  flows(): readonly Flow[] {
+    return [this.#flow];
+  }
 }
 
 export class FlowStore {
   readonly #limits: StoreLimits;
   /** A ring: `#start` is the oldest. */
-  #ring: (Flow | undefined)[] = [];
+  #ring: (LatentFlows | undefined)[] = [];
   #start = 0;
+  /** Entries of the ring, and records in them. */
   #count = 0;
+  #kept = 0;
   #bytes = 0;
   #stored = 0;
   #evicted = 0;
@@ -70,7 +99,7 @@ export class FlowStore {
     return {
       stored: this.#stored,
       evicted: this.#evicted,
-      kept: this.#count,
+      kept: this.#kept,
       bytes: this.#bytes,
       followers: this.#followers.size,
       lostByFollowers: this.#lostByFollowers,
@@ -78,19 +107,25 @@ export class FlowStore {
   }
 
   add(flow: Flow): void {
-    const size = sizeOf(flow);
-    while (this.#count > 0 && (this.#count >= this.#limits.maxFlows || this.#bytes + size > this.#limits.maxBytes))
+    this.addLatent(new Present(flow));
+  }
+
+  addLatent(entry: LatentFlows): void {
+    const { maxFlows, maxBytes } = this.#limits;
+    while (this.#count > 0 && (this.#kept + entry.count > maxFlows || this.#bytes + entry.bytes > maxBytes))
       this.#evict();
     if (this.#count === this.#ring.length) this.#grow();
-    this.#ring[(this.#start + this.#count) % this.#ring.length] = flow;
+    this.#ring[(this.#start + this.#count) % this.#ring.length] = entry;
     this.#count++;
-    this.#bytes += size;
-    this.#stored++;
-    for (const follower of this.#followers) this.#offer(follower, flow);
+    this.#kept += entry.count;
+    this.#bytes += entry.bytes;
+    this.#stored += entry.count;
+    if (this.#followers.size === 0) return;
+    for (const flow of entry.flows()) for (const follower of this.#followers) this.#offer(follower, flow);
   }
 
   #grow(): void {
-    const bigger: (Flow | undefined)[] = new Array(
+    const bigger: (LatentFlows | undefined)[] = new Array(
       Math.min(this.#limits.maxFlows, Math.max(1024, this.#ring.length * 2)),
     );
     for (let i = 0; i < this.#count; i++) bigger[i] = this.#ring[(this.#start + i) % this.#ring.length];
@@ -103,8 +138,10 @@ export class FlowStore {
     this.#ring[this.#start] = undefined;
     this.#start = (this.#start + 1) % this.#ring.length;
     this.#count--;
-    this.#evicted++;
-    if (oldest) this.#bytes -= sizeOf(oldest);
+    if (oldest === undefined) return;
+    this.#kept -= oldest.count;
+    this.#evicted += oldest.count;
+    this.#bytes -= oldest.bytes;
   }
 
   #offer(follower: Follower, flow: Flow): void {
@@ -125,18 +162,24 @@ export class FlowStore {
       return (since === undefined || time >= since) && (until === undefined || time <= until) && test(flow);
     };
     const found: Flow[] = [];
-    const at = (i: number): Flow | undefined => this.#ring[(this.#start + i) % this.#ring.length];
+    const at = (i: number): readonly Flow[] => this.#ring[(this.#start + i) % this.#ring.length]?.flows() ?? [];
     if (last !== undefined && first === undefined) {
-      for (let i = this.#count - 1; i >= 0 && found.length < last; i--) {
-        const flow = at(i);
-        if (flow && wanted(flow)) found.push(flow);
-      }
+      for (let i = this.#count - 1; i >= 0 && found.length < last; i--)
+        found.push(
+          ...at(i)
+            .filter(wanted)
+            .reverse()
+            .slice(0, last - found.length),
+        );
       return found.reverse();
     }
-    for (let i = 0; i < this.#count && found.length < (first ?? Number.POSITIVE_INFINITY); i++) {
-      const flow = at(i);
-      if (flow && wanted(flow)) found.push(flow);
-    }
+    const most = first ?? Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.#count && found.length < most; i++)
+      found.push(
+        ...at(i)
+          .filter(wanted)
+          .slice(0, most - found.length),
+      );
     return found;
   }
 

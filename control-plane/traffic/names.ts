@@ -17,12 +17,11 @@ export const statPrefix = (direction: Direction): string => `${direction}_`;
 /** Filter state in which the module leaves the number of a direction's ruleset. */
 export const rulesetState = (direction: Direction): string => `sidestep.${direction}`;
 
-/** All that the module leaves; the access log carries it back. */
+/** What the access log carries back of what the module leaves. */
 export const FILTER_STATE: readonly string[] = [
   ...DIRECTIONS.map(rulesetState),
   'sidestep.source_identity',
   'sidestep.destination_identity',
-  'sidestep.generation',
 ];
 
 /** The ruleset of a half that layer 4 has admitted already, and the name under which it is let through. */

@@ -1,5 +1,5 @@
 /**
- * `make bench`: Sidestep against the same topology without it, in one run. Prints ratios beside their budgets and
+ * `make bench-packets`: Sidestep against the same topology without it, in one run. Prints ratios beside their budgets and
  * judges nothing: a miss is a number. --short runs the same with less of everything; -o json is for machines.
  */
 import { loadavg, release } from 'node:os';
