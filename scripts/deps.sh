@@ -29,6 +29,7 @@ need npm nodejs npm
 need strace strace
 need ethtool ethtool
 need nft nftables
+need tcpdump tcpdump
 # Envoy comes as a Python wheel.
 { python3 -m pip --version || /usr/bin/python3 -m pip --version; } >/dev/null 2>&1 || packages+=(python3 python3-pip)
 for header in /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/libelf.h:libelf-dev /usr/include/zlib.h:zlib1g-dev; do

@@ -37,6 +37,7 @@ step "lint (Rust)" native/build.sh --clippy
 step "generated files are current" make --no-print-directory -s check-generated
 suite unit
 suite envoy
+suite tunnel
 suite bpf
 suite e2e
 

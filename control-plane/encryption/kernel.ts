@@ -61,6 +61,8 @@ export class KernelEngine implements TunnelEngine {
     this.#kernel.removeWireGuardPeer(this.#name, publicKey);
   }
 
+  tidy(): void {}
+
   lastWords(): readonly string[] {
     return [];
   }

@@ -23,6 +23,8 @@ export function tunnelMtu(kernel: TunnelKernel, endpoints: Iterable<string>): nu
 }
 
 function wayMtu(kernel: TunnelKernel, interfaces: ReadonlyMap<number, NetworkInterface>, address: string): number[] {
+  // With a zone, which the kernel's look-up does not take: then the device of the default route counts.
+  if (address.includes('%')) return [];
   const way = kernel.wayTo(address, MARK_OUTER);
   const device = way && interfaces.get(way.ifindex);
   return device ? [Math.min(device.mtu, way.mtu ?? device.mtu)] : [];

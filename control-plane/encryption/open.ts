@@ -10,7 +10,8 @@ import type { TunnelEngine, TunnelKernel, TunnelLog } from './ports.ts';
 import { chooseTunnel, type TunnelKind, tunnelSupport } from './probe.ts';
 import { TunnelRoutes } from './routes.ts';
 import { thisMachine } from './settings.ts';
-import { SupervisedTunnel, type TunnelStatus } from './supervised.ts';
+import type { TunnelStatus } from './status.ts';
+import { SupervisedTunnel } from './supervised.ts';
 import { USER_SPACE_KIND, UserSpaceEngine } from './user-space.ts';
 
 export interface TunnelOptions {
@@ -70,5 +71,5 @@ function kindOf({ kernel, wireguard }: TunnelParts, { kind, binary }: TunnelOpti
 function engineFor(kind: TunnelKind, parts: TunnelParts, options: TunnelOptions, name: string): TunnelEngine {
   const { kernel, cgroup, log } = parts;
   if (kind === 'kernel') return new KernelEngine(kernel, name);
-  return new UserSpaceEngine(kernel, { name, binary: options.binary, runDir: options.runDir, cgroup, log });
+  return new UserSpaceEngine(kernel, { name, binary: options.binary, runDir: options.runDir, cgroup }, log);
 }

@@ -65,6 +65,8 @@ export interface TunnelEngine {
   /** @param lost prefixes that it has and is to lose; what it keeps works throughout */
   setPeer(peer: TunnelPeer, lost: readonly TunnelPrefix[]): Promise<void>;
   removePeer(publicKey: Uint8Array): Promise<void>;
+  /** Keeps its log within bounds. */
+  tidy(): void;
   /** Its last words, where it is a process. */
   lastWords(): readonly string[];
   /** Of its process. */

@@ -9,7 +9,8 @@ import { MARK_OUTER, TABLE_TUNNEL } from './numbers.ts';
 import type { Machine } from './ports.ts';
 import { parseTunnelPrefix, prefixText } from './prefixes.ts';
 import { TunnelRoutes } from './routes.ts';
-import { SupervisedTunnel, type TunnelStatus } from './supervised.ts';
+import type { TunnelStatus } from './status.ts';
+import { SupervisedTunnel } from './supervised.ts';
 import type { TunnelPeer } from './tunnel.ts';
 
 const NAME = 'swg-test';
@@ -279,6 +280,19 @@ describe('while it is up', () => {
     expect(await peersThere()).toEqual({ 1: '', 2: '10.0.0.1/32' });
   });
 
+  test.each([
+    ['an endpoint with more in it', { endpoint: { address: '192.0.2.1\nprivate_key=00', port: 1 } }],
+    ['a name for an address', { endpoint: { address: 'host', port: 1 } }],
+    ['a port that is none', { endpoint: { address: '192.0.2.1', port: 0 } }],
+    ['the key of this node', { publicKey: publicKeyOf(PRIVATE) }],
+    ['a short key', { publicKey: key(1).slice(1) }],
+    ['a long preshared key', { presharedKey: new Uint8Array(33) }],
+    ['a keepalive that is none', { keepalive: 1.5 }],
+  ])('a peer with %s is none', async (_, wrong) => {
+    await expect(tunnel.setPeer({ ...peer(1, []), ...wrong })).rejects.toMatchObject({ code: 'TUNNEL_REFUSED' });
+    expect(await peersThere()).toEqual({});
+  });
+
   test('a peer behind a smaller underlay makes the tunnel smaller', async () => {
     kernel.addDevice('eth1', '');
     const ifindex = kernel.own.find(({ name }) => name === 'eth1')?.ifindex ?? 0;
@@ -377,7 +391,12 @@ describe('when it is lost', () => {
     lose();
     engine.unable = new SidestepError('TUNNEL_FAILED', 'no');
     await clock.advance(200);
-    await expect(tunnel.setPeer(peer(3, []))).rejects.toMatchObject({ code: 'TUNNEL_FAILED' });
+    const starts = (): number => kernel.journal.filter((line) => line === 'start').length;
+    const before = starts();
+    // Each is told what the first has found out.
+    for (const byte of [3, 4, 5])
+      await expect(tunnel.setPeer(peer(byte, []))).rejects.toMatchObject({ code: 'TUNNEL_FAILED' });
+    expect(starts()).toBe(before + 1);
     await tunnel.removePeer(key(1));
     engine.unable = undefined;
     await tunnel.ensure();

@@ -8,10 +8,11 @@ import { portBusy } from './kernel.ts';
 import { keyText, type TunnelKeys } from './keys.ts';
 import { tunnelMtu } from './mtu.ts';
 import { DEVICE_ADDRESS, MARK_OUTER } from './numbers.ts';
+import { difference, PeerTable, peerId } from './peers.ts';
 import type { EnginePeer, Machine, TunnelEngine, TunnelKernel, TunnelLog } from './ports.ts';
-import { prefixText, samePrefixes, without } from './prefixes.ts';
 import type { TunnelRoutes } from './routes.ts';
-import type { Tunnel, TunnelPeer, TunnelPeerState, TunnelPrefix } from './tunnel.ts';
+import { coded, failureOf, type TunnelFailure, type TunnelStatus } from './status.ts';
+import type { Tunnel, TunnelPeer, TunnelPeerState } from './tunnel.ts';
 
 /** Whether process and device are there is looked at this often. */
 const WATCH_MS = 200;
@@ -25,37 +26,6 @@ const LONGEST_RETRY_MS = 10_000;
 const HEALTHY_MS = 30_000;
 /** Makes a handshake begin, where the peer asks for no signs of life. */
 const WAKE_SECONDS = 1;
-
-export interface TunnelFailure {
-  /** RFC 3339. */
-  readonly at: string;
-  readonly code: string;
-  readonly message: string;
-  readonly hint: string;
-  /** The end of the process's log. */
-  readonly lastWords: readonly string[];
-}
-
-/** What `sidestep tunnel list` shows of this node. */
-export interface TunnelStatus {
-  readonly state: 'up' | 'down';
-  readonly kind: 'kernel' | 'user-space';
-  readonly name: string;
-  /** 0 while it is down. */
-  readonly ifindex: number;
-  readonly publicKey: string;
-  readonly port: number;
-  readonly mtu?: number;
-  readonly pid?: number;
-  /** An earlier agent made it. */
-  readonly adopted: boolean;
-  readonly peers: number;
-  /** How often it was made anew after a loss, by this agent. */
-  readonly restarts: number;
-  /** While it is down: when the next try is. */
-  readonly retryAt?: string;
-  readonly lastFailure?: TunnelFailure;
-}
 
 export interface SupervisedParts {
   readonly kernel: TunnelKernel;
@@ -76,10 +46,6 @@ export interface SupervisedOptions {
   readonly changed?: (status: TunnelStatus) => void;
 }
 
-type Remembered = TunnelPeer & { readonly keepalive: number };
-
-const idOf = (publicKey: Uint8Array): string => Buffer.from(publicKey).toString('hex');
-
 export class SupervisedTunnel implements Tunnel {
   readonly kind: 'kernel' | 'user-space';
   readonly name: string;
@@ -87,9 +53,7 @@ export class SupervisedTunnel implements Tunnel {
   readonly port: number;
   readonly #parts: SupervisedParts;
   readonly #options: SupervisedOptions;
-  readonly #peers = new Map<string, Remembered>();
-  /** Prefix -> the peer that has it. */
-  readonly #owners = new Map<string, string>();
+  readonly #peers: PeerTable;
   #ifindex = 0;
   #mtu: number | undefined;
   #adopted = false;
@@ -103,6 +67,8 @@ export class SupervisedTunnel implements Tunnel {
   #upSince = 0;
   #askedAt = 0;
   #lastFailure: TunnelFailure | undefined;
+  /** Why it could not be brought up when that was last tried. */
+  #refusal: SidestepError | undefined;
   #retryAt: number | undefined;
   #cancel: () => void = () => undefined;
 
@@ -113,6 +79,7 @@ export class SupervisedTunnel implements Tunnel {
     this.name = options.name;
     this.port = options.port;
     this.publicKey = parts.keys.publicKey;
+    this.#peers = new PeerTable(this.publicKey);
   }
 
   get ifindex(): number {
@@ -150,17 +117,16 @@ export class SupervisedTunnel implements Tunnel {
 
   /**
    * What goes from one peer to another is taken from the one first, by a call of its own.
-   * @throws TUNNEL_PREFIX_CONFLICT when another peer has one of its prefixes: WireGuard would move it without a word. TUNNEL_*
+   * @throws TUNNEL_PREFIX_CONFLICT when another peer has one of its prefixes; TUNNEL_REFUSED for a peer that is none; TUNNEL_*
    *   when the tunnel is down and cannot be brought up now: then the peer is not remembered either
    */
   setPeer(peer: TunnelPeer): Promise<void> {
     return this.#alone(async () => {
+      this.#peers.require(peer);
+      if (this.#refusal) throw this.#refusal;
       if (this.#ifindex === 0) await this.#bringUp();
-      const id = idOf(peer.publicKey);
-      this.#requireFree(peer, id);
-      const lost = without(this.#peers.get(id)?.allowed ?? [], peer.allowed);
-      await this.#parts.engine.setPeer(peer, lost);
-      this.#remember({ ...peer, keepalive: peer.keepalive ?? 0 });
+      await this.#parts.engine.setPeer(peer, this.#peers.lost(peer));
+      this.#peers.remember(peer);
       this.#fitMtu(peer.endpoint.address);
     });
   }
@@ -169,7 +135,7 @@ export class SupervisedTunnel implements Tunnel {
   removePeer(publicKey: Uint8Array): Promise<void> {
     return this.#alone(async () => {
       // Forgotten first: should the call fail, it does not come back with the next start.
-      this.#forget(idOf(publicKey));
+      this.#peers.forget(publicKey);
       if (this.#ifindex !== 0) await this.#parts.engine.removePeer(publicKey);
     });
   }
@@ -203,6 +169,8 @@ export class SupervisedTunnel implements Tunnel {
       return mended;
     } catch (error) {
       this.#lose(error);
+      // Until the next try: peers that are set meanwhile would each begin another.
+      this.#refusal = coded(error);
       throw error;
     }
   }
@@ -233,7 +201,7 @@ export class SupervisedTunnel implements Tunnel {
     if (found !== 'kept') this.#adopted = found === 'found';
     this.#met = true;
     this.#ifindex = ifindex;
-    this.#retryAt = undefined;
+    this.#retryAt = this.#refusal = undefined;
     this.#silence = 0;
     if (before === ifindex) return;
     this.#upSince = this.#askedAt = this.#parts.clock.now();
@@ -250,7 +218,7 @@ export class SupervisedTunnel implements Tunnel {
   #setUp(ifindex: number): boolean {
     const { kernel } = this.#parts;
     const device = kernel.interfaces().find((each) => each.ifindex === ifindex);
-    const endpoints = [...this.#peers.values()].map(({ endpoint }) => endpoint.address);
+    const endpoints = this.#peers.all().map(({ endpoint }) => endpoint.address);
     this.#mtu = this.#options.mtu ?? tunnelMtu(kernel, endpoints);
     if (device?.up && device.mtu === this.#mtu) return false;
     try {
@@ -273,45 +241,22 @@ export class SupervisedTunnel implements Tunnel {
 
   /** What an earlier agent's sessions have agreed on goes on until this one's say otherwise. */
   async #import(): Promise<void> {
-    for (const { publicKey, presharedKey, endpoint, allowed, keepalive } of (await this.#parts.engine.state()).peers)
-      if (endpoint) this.#remember({ publicKey, presharedKey, endpoint, allowed, keepalive });
-  }
-
-  #remember(peer: Remembered): void {
-    const id = idOf(peer.publicKey);
-    this.#forget(id);
-    this.#peers.set(id, peer);
-    for (const each of peer.allowed) this.#owners.set(prefixText(each), id);
-  }
-
-  #forget(id: string): void {
-    for (const each of this.#peers.get(id)?.allowed ?? []) this.#owners.delete(prefixText(each));
-    this.#peers.delete(id);
-  }
-
-  #requireFree({ publicKey, allowed }: TunnelPeer, id: string): void {
-    for (const each of allowed) {
-      const owner = this.#peers.get(this.#owners.get(prefixText(each)) ?? id);
-      if (owner === undefined || idOf(owner.publicKey) === id) continue;
-      throw new SidestepError(
-        'TUNNEL_PREFIX_CONFLICT',
-        `${prefixText(each)} is peer ${keyText(owner.publicKey)}'s and stays so; ${keyText(publicKey)} does not get it`,
-      );
-    }
+    for (const { endpoint, ...peer } of (await this.#parts.engine.state()).peers)
+      if (endpoint) this.#peers.remember({ ...peer, endpoint });
   }
 
   /** @param anew the device knows nobody, and the peers do not know that it is another one */
   async #assertPeers(anew: boolean): Promise<string[]> {
     const { engine } = this.#parts;
-    const there = new Map((await engine.state()).peers.map((peer) => [idOf(peer.publicKey), peer]));
+    const there = new Map((await engine.state()).peers.map((peer) => [peerId(peer.publicKey), peer]));
     const mended: string[] = [];
-    for (const [id, peer] of there) {
-      if (this.#peers.has(id)) continue;
-      await engine.removePeer(peer.publicKey);
-      mended.push(`peer ${keyText(peer.publicKey)} that no session has brought`);
+    for (const { publicKey } of there.values()) {
+      if (this.#peers.has(publicKey)) continue;
+      await engine.removePeer(publicKey);
+      mended.push(`peer ${keyText(publicKey)} that no session has brought`);
     }
-    for (const [id, peer] of this.#peers) {
-      const lost = difference(peer, there.get(id));
+    for (const peer of this.#peers.all()) {
+      const lost = difference(peer, there.get(peerId(peer.publicKey)));
       if (lost === undefined) continue;
       if (anew && peer.keepalive === 0) await engine.setPeer({ ...peer, keepalive: WAKE_SECONDS }, lost);
       await engine.setPeer(peer, lost);
@@ -350,6 +295,7 @@ export class SupervisedTunnel implements Tunnel {
   async #silent(now: number): Promise<SidestepError | undefined> {
     if (now - this.#askedAt < ASK_MS) return undefined;
     this.#askedAt = now;
+    this.#parts.engine.tidy();
     try {
       await this.#parts.engine.state();
       this.#silence = 0;
@@ -357,9 +303,7 @@ export class SupervisedTunnel implements Tunnel {
     } catch (error) {
       if (++this.#silence < MOST_SILENCE) return undefined;
       await this.#parts.engine.stop();
-      return error instanceof SidestepError
-        ? error
-        : new SidestepError('TUNNEL_FAILED', String(error), { cause: error });
+      return coded(error);
     }
   }
 
@@ -368,16 +312,13 @@ export class SupervisedTunnel implements Tunnel {
     const was = this.#ifindex;
     this.#ifindex = 0;
     this.#failures++;
-    const { code, message, hint } =
-      error instanceof SidestepError
-        ? error
-        : new SidestepError('TUNNEL_FAILED', error instanceof Error ? error.message : String(error));
-    const lastWords = engine.lastWords();
-    this.#lastFailure = { at: new Date(clock.now()).toISOString(), code, message, hint, lastWords };
+    const failure = failureOf(error, engine.lastWords(), clock.now());
+    this.#lastFailure = failure;
     const pause = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.#failures - 1, 30));
     // Between half and all of it: nodes that fail together do not try together.
     const jittered = pause * (0.5 + machine.random() / 2);
     this.#retryAt = clock.now() + jittered;
+    const { code, message, lastWords } = failure;
     log.warn({ code, lastWords, retryMs: Math.round(jittered) }, `the tunnel is down: ${message}`);
     this.#schedule(jittered, () => this.ensure());
     if (was !== 0) this.#options.changed?.(this.status());
@@ -386,12 +327,4 @@ export class SupervisedTunnel implements Tunnel {
 
 function withoutSecret({ presharedKey: _, keepalive: __, ...state }: EnginePeer): TunnelPeerState {
   return state;
-}
-
-/** @returns prefixes that the device has too many; undefined: it has the peer as it should be */
-function difference(peer: TunnelPeer, there: EnginePeer | undefined): readonly TunnelPrefix[] | undefined {
-  if (there === undefined) return [];
-  const same =
-    samePrefixes(peer.allowed, there.allowed) && Buffer.from(there.presharedKey).equals(Buffer.from(peer.presharedKey));
-  return same ? undefined : without(there.allowed, peer.allowed);
 }

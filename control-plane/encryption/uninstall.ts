@@ -8,7 +8,8 @@ import { KERNEL_KIND, KernelEngine } from './kernel.ts';
 import { tunnelName } from './names.ts';
 import type { TunnelKernel } from './ports.ts';
 import { TunnelRoutes } from './routes.ts';
-import { tunnelFiles, UserSpaceEngine } from './user-space.ts';
+import { UserSpaceEngine } from './user-space.ts';
+import { tunnelFiles } from './wireguard-process.ts';
 
 export interface TunnelRemains {
   readonly kernel: TunnelKernel;
@@ -26,7 +27,7 @@ export async function removeTunnel({ kernel, instance, runDir, cgroup }: TunnelR
   const device = kernel.interfaces().find((each) => each.name === name);
   if (device) routes.shut(device.ifindex);
   if (device?.kind === KERNEL_KIND) await new KernelEngine(kernel, name).stop();
-  await new UserSpaceEngine(kernel, { name, binary: '', runDir, cgroup, log: SILENT }).stop();
+  await new UserSpaceEngine(kernel, { name, binary: '', runDir, cgroup }, SILENT).stop();
   const found = routes.remove();
   for (const path of Object.values(tunnelFiles(runDir))) rmSync(path, { force: true });
   if (cgroup) removeCgroup(cgroup);

@@ -2,7 +2,7 @@
 //! What Node needs of the kernel and cannot reach itself: BPF objects, maps, links, the ring buffer, interfaces,
 //! routes, sockets, devices, processes.
 //! One class owns one file descriptor. No function panics (a panic in an addon ends the process) and none executes a program
-//! but `spawn`, which starts Envoy.
+//! but `spawn`, which starts Envoy and the tunnel's process.
 //! Errors travel as JSON in the message: {"errno": number, "message": string, "log": string}; addon.ts gives them codes.
 #![deny(
     clippy::unwrap_used,

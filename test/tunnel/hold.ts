@@ -15,7 +15,8 @@ const NEEDS_CHECKSUM = 1;
 const kernel = openKernel();
 const device = kernel.interfaces().find(({ name }) => name === deviceName)?.ifindex ?? 0;
 const object = kernel.loadObject(readFileSync(objectFile));
-const seen = { frames: 0, partial: 0, segmented: 0, largest: 0, gone: false, dropped: 0 };
+const NONE = { frames: 0, partial: 0, segmented: 0, largest: 0 };
+const seen = { ...NONE };
 
 const tap = kernel.openTap('hold-test', {
   frames: (frames) => {
@@ -30,10 +31,7 @@ const tap = kernel.openTap('hold-test', {
       for (const frame of frames) tap.write(frame);
     }, 2);
   },
-  gone: () => {
-    seen.gone = true;
-    console.log('gone');
-  },
+  gone: () => console.log('gone'),
 });
 
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
@@ -50,7 +48,8 @@ input.on('line', (line) => {
     // Nothing is taken off the device meanwhile: the thread has no room for more.
     for (const end = Date.now() + 1000; Date.now() < end; );
     console.log('idle');
-  } else console.log(JSON.stringify({ ...seen, dropped: tap.dropped }));
+  } else if (line === 'forget') Object.assign(seen, NONE);
+  else console.log(JSON.stringify({ ...seen, dropped: tap.dropped }));
 });
 input.on('close', () => {
   tap.close();

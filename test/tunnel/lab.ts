@@ -3,18 +3,22 @@
  * clear, each node checks sources strictly and translates the addresses of its pods: all that a packet meets at a CNI. What
  * must be encrypted is marked by nftables, where the programs on the veths would do it.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deleteNamespace, inside, ipBatch, orphans, setSysctls } from '../../control-plane/demo/namespaces.ts';
 import { attachRouted, createNode } from '../../control-plane/demo/network.ts';
 import { Child, run } from '../../control-plane/demo/process.ts';
 import type { TunnelOptions } from '../../control-plane/encryption/open.ts';
-import type { TunnelStatus } from '../../control-plane/encryption/supervised.ts';
+import type { TunnelStatus } from '../../control-plane/encryption/status.ts';
 import { ROOT } from '../lib/tools.ts';
 import { TEST_PREFIX } from '../lib/topology.ts';
 
 export const PORT = 51871;
+/** SIDESTEP_TUNNEL_KIND=kernel: with the kernel's own WireGuard, on a machine that has it. */
+export const KIND = process.env['SIDESTEP_TUNNEL_KIND'] === 'kernel' ? 'kernel' : 'user-space';
 export const WIREGUARD = process.env['SIDESTEP_WIREGUARD'] ?? join(ROOT, 'build/wireguard-go');
 const PEER = join(import.meta.dirname, 'peer.py');
 /** What peer.py sends over TCP. */
@@ -67,7 +71,13 @@ export class TunnelLab {
     for (const namespace of orphans(TEST_PREFIX)) await deleteNamespace(namespace);
     for (const [number, { node, pod, ipv4, ipv6 }] of [this.a, this.b].entries()) {
       await createNode({ namespace: node, ipv4: `10.8${number + 1}.255.1`, ipv6: `fd8${number + 1}::ffff` });
-      await setSysctls(node, { 'net/ipv4/conf/all/rp_filter': 1, 'net/ipv4/conf/default/rp_filter': 1 });
+      await setSysctls(node, {
+        'net/ipv4/conf/all/rp_filter': 1,
+        'net/ipv4/conf/default/rp_filter': 1,
+        // A sender is told of every packet that has no way.
+        'net/ipv4/icmp_ratelimit': 0,
+        'net/ipv6/icmp/ratelimit': 0,
+      });
       await attachRouted(
         { namespace: node, ipv4: `10.8${number + 1}.255.1`, ipv6: `fd8${number + 1}::ffff` },
         { namespace: pod, nodeInterface: 'pod', ipv4, ipv6 },
@@ -130,6 +140,11 @@ export class TunnelLab {
   }
 }
 
+async function until(what: string, ask: () => boolean): Promise<void> {
+  for (const end = Date.now() + 5_000; !ask(); await sleep(5))
+    if (Date.now() > end) throw new Error(`${what}: not within 5 s`);
+}
+
 export async function nft(namespace: string, lines: readonly string[]): Promise<void> {
   await run('nsenter', inside(namespace, ['nft', '-f', '-']), { input: `${lines.join('\n')}\n` });
 }
@@ -149,7 +164,7 @@ export class TunnelAgent {
     this.runDir = join(folder, `${at.letter}-run`);
     this.stateDir = join(folder, `${at.letter}-state`);
     const { instance, runDir, stateDir } = this;
-    const all = { instance, runDir, stateDir, kind: 'auto', binary: WIREGUARD, ...options };
+    const all = { instance, runDir, stateDir, kind: KIND, binary: WIREGUARD, ...options };
     const script = join(import.meta.dirname, 'node.ts');
     this.#child = Child.start('nsenter', inside(at.node, [process.execPath, script, JSON.stringify(all)]));
   }
@@ -226,8 +241,10 @@ export class TunnelAgent {
 export class Capture {
   readonly #child: Child;
   readonly #file: string;
+  readonly #lab: TunnelLab;
 
-  private constructor(child: Child, file: string) {
+  private constructor(lab: TunnelLab, child: Child, file: string) {
+    this.#lab = lab;
     this.#child = child;
     this.#file = file;
   }
@@ -240,6 +257,7 @@ export class Capture {
       'exec "$@" 2>&1',
       'sh',
       'tcpdump',
+      '--immediate-mode',
       '-i',
       'wire',
       '-s',
@@ -254,11 +272,12 @@ export class Capture {
     ];
     const child = Child.start('nsenter', inside(lab.a.node, command));
     await child.waitForLine((line) => line.includes('listening on'));
-    return new Capture(child, file);
+    return new Capture(lab, child, file);
   }
 
   /** Packets with an address of a pod, packets of the tunnel, and how often what was sent can be read. */
   async stop(): Promise<{ readonly clear: number; readonly tunnel: number; readonly readable: number }> {
+    await this.#last();
     this.#child.kill('SIGINT');
     await this.#child.exited;
     const count = async (filter: string): Promise<number> => {
@@ -270,5 +289,13 @@ export class Capture {
     let readable = 0;
     for (let at = bytes.indexOf(PATTERN); at !== -1; at = bytes.indexOf(PATTERN, at + 1)) readable++;
     return { clear: await count(pods), tunnel: await count(`udp port ${PORT}`), readable };
+  }
+  /** Waits until a packet of our own has been written down: then so have all before it. */
+  async #last(): Promise<void> {
+    const { node } = this.#lab.a;
+    const word = `the-last-one-${randomUUID()}`;
+    const script = `import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"${word}", ("${this.#lab.b.outer.ipv4}", 9))`;
+    await run('nsenter', inside(node, ['python3', '-c', script]));
+    await until('the capture is written', () => readFileSync(this.#file).includes(word));
   }
 }

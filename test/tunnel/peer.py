@@ -7,6 +7,7 @@ peer.py tcp HOST PORT N    sends N bytes; prints the milliseconds to connect, th
 peer.py udp HOST PORT N    N datagrams in one send, cut by the kernel (UDP_SEGMENT) when N > 1; prints how many came back
 peer.py mtu HOST PORT N    one datagram of N bytes that may not be cut; prints what the kernel has learned of the path
 """
+import errno
 import hashlib
 import select
 import socket
@@ -17,6 +18,7 @@ import time
 UDP_SEGMENT = 103
 SEGMENT = 1000
 PATIENCE = 5
+SILENCE = 0.4
 PORTS = [7000, *range(9000, 9010)]
 
 
@@ -73,10 +75,13 @@ def tcp(host, port, count):
 
 def udp(host, port, count):
     one = socket.socket(family_of(host), socket.SOCK_DGRAM)
-    one.settimeout(1)
+    one.settimeout(SILENCE)
     if count > 1:
         one.setsockopt(socket.SOL_UDP, UDP_SEGMENT, SEGMENT)
-    one.sendto(b"".join(bytes([each]) * SEGMENT for each in range(count)), (host, port))
+    # Connected and asking for it (IP_RECVERR, IPV6_RECVERR): so that ICMP errors are told.
+    one.setsockopt(*((socket.IPPROTO_IPV6, 25, 1) if ":" in host else (socket.IPPROTO_IP, 11, 1)))
+    one.connect((host, port))
+    one.send(b"".join(bytes([each]) * SEGMENT for each in range(count)))
     came = []
     try:
         while len(came) < count:
@@ -94,7 +99,12 @@ def mtu(host, port, count):
     one.setsockopt(level, discover, 2)
     one.connect((host, port))
     headers = 48 if six else 28
-    one.send(bytes(count - headers))
+    try:
+        one.send(bytes(count - headers))
+    except OSError as error:
+        # Known already.
+        if error.errno != errno.EMSGSIZE:
+            raise
     # The error comes as the socket's, once; then the path is known.
     events = select.poll()
     events.register(one, 0)

@@ -48,11 +48,11 @@ beforeAll(async () => {
   await server.waitForLine((line) => line === 'ready');
 });
 
-afterEach(async () => {
+async function letGo(): Promise<void> {
   holder?.endInput();
   await holder?.exited;
   holder = undefined;
-});
+}
 
 afterAll(async () => {
   await server?.stop();
@@ -89,76 +89,88 @@ async function ask(...words: readonly (string | number)[]): Promise<string> {
   return stdout.trim() || (stderr.trim().split('\n').at(-1) ?? '');
 }
 
-describe.each(Object.entries(SERVERS))('%s', (_, address) => {
-  // Each where the frame is on its way in its own direction: from a workload, and to one.
-  describe.each([
-    ['vclient', 'ingress'],
-    ['vserver', 'egress'],
-  ] as const)('held at %s, %s', (device, point) => {
+/** What came since the last question. */
+async function fresh(child: Child): Promise<Seen> {
+  const { dropped, ...rest } = await seen(child);
+  child.write('forget\n');
+  return { dropped, ...rest };
+}
+
+// Each where a frame is on its way in its own direction: from a workload, and to one.
+describe.each([
+  ['vclient', 'ingress'],
+  ['vserver', 'egress'],
+] as const)('held at %s, %s', (device, point) => {
+  let child: Child;
+  beforeAll(async () => {
+    child = await holdAt(device, point);
+  });
+  afterAll(letGo);
+
+  describe.each(Object.entries(SERVERS))('%s', (_, address) => {
     it('lets a SYN whose checksum is not filled in yet go on, without a retransmission', async () => {
-      const child = await holdAt(device, point);
       expect(await ask('tcp', address, 9000, 256)).toMatch(/^\d+\.\d 0 right$/);
-      const { frames, partial } = await seen(child);
-      expect(frames).toBeGreaterThanOrEqual(3);
-      expect(partial).toBe(frames);
+      // SYN, data, FIN; what the kernel says for a socket that is gone it sums up itself.
+      expect((await fresh(child)).partial).toBeGreaterThanOrEqual(3);
     });
 
     it('lets a datagram go on', async () => {
-      const child = await holdAt(device, point);
       expect(await ask('udp', address, 9001, 1)).toBe('1');
-      expect(await seen(child)).toMatchObject({ frames: 1, partial: 1, segmented: 0 });
+      expect(await fresh(child)).toMatchObject({ frames: 1, partial: 1, segmented: 0 });
     });
 
     it('lets segments of up to 64 KB go on whole', async () => {
-      const child = await holdAt(device, point);
       expect(await ask('tcp', address, 9002, 1 << 22)).toMatch(/^\d+\.\d \d+ right$/);
-      const { segmented, largest } = await seen(child);
+      const { segmented, largest } = await fresh(child);
       expect(segmented).toBeGreaterThan(0);
       expect(largest).toBeGreaterThan(30_000);
     });
 
     it('lets datagrams that were sent as one go on as one', async () => {
-      const child = await holdAt(device, point);
       expect(await ask('udp', address, 9003, 40)).toBe('40');
-      expect(await seen(child)).toMatchObject({ frames: 1, segmented: 1 });
+      expect(await fresh(child)).toMatchObject({ frames: 1, segmented: 1 });
     });
   });
+});
+
+describe('a device of its own for each', () => {
+  afterEach(letGo);
 
   it('is dropped by the receiver when what stands before the frame is lost', async () => {
     const child = await holdAt('vclient', 'ingress', 'plain');
-    expect(await ask('udp', address, 9001, 1)).toBe('0');
-    expect((await seen(child)).frames).toBe(1);
+    for (const address of Object.values(SERVERS)) expect(await ask('udp', address, 9001, 1)).toBe('0');
+    expect((await seen(child)).frames).toBe(2);
   });
-});
 
-it('counts what the kernel has no room for while nobody reads', async () => {
-  const child = await holdAt('vclient', 'ingress');
-  child.write('busy\n');
-  const flood = `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+  it('counts what the kernel has no room for while nobody reads', async () => {
+    const child = await holdAt('vclient', 'ingress');
+    child.write('busy\n');
+    const flood = `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for i in range(3000): s.sendto(b"x", ("${SERVERS.IPv4}", 9004))`;
-  await run('nsenter', inside(CLIENT, ['python3', '-c', flood]));
-  await child.waitForLine((line) => line === 'idle');
-  await expect
-    .poll(async () => {
-      const { frames, dropped } = await seen(child);
-      return [frames + dropped, frames > 0, dropped > 0];
-    })
-    .toEqual([3000, true, true]);
-});
+    await run('nsenter', inside(CLIENT, ['python3', '-c', flood]));
+    await child.waitForLine((line) => line === 'idle');
+    await expect
+      .poll(async () => {
+        const { frames, dropped } = await seen(child);
+        return [frames + dropped, frames > 0, dropped > 0];
+      })
+      .toEqual([3000, true, true]);
+  });
 
-it('hears of nothing but what is redirected to it, has no addresses, and goes with its process', async () => {
-  const child = await holdAt('vclient', 'ingress');
-  const { stdout } = await run('ip', ['-n', NODE, 'addr', 'show', 'hold-test']);
-  expect(stdout).toMatch(/<BROADCAST,MULTICAST,NOARP,UP,LOWER_UP> mtu 65521/);
-  expect(stdout).not.toContain('inet');
-  expect((await seen(child)).frames).toBe(0);
-  child.kill('SIGKILL');
-  await child.exited;
-  await expect(run('ip', ['-n', NODE, 'link', 'show', 'hold-test'])).rejects.toThrow('does not exist');
-});
+  it('hears of nothing but what is redirected to it, has no addresses, and goes with its process', async () => {
+    const child = await holdAt('vclient', 'ingress');
+    const { stdout } = await run('ip', ['-n', NODE, 'addr', 'show', 'hold-test']);
+    expect(stdout).toMatch(/<BROADCAST,MULTICAST,NOARP,UP,LOWER_UP> mtu 65521/);
+    expect(stdout).not.toContain('inet');
+    expect((await seen(child)).frames).toBe(0);
+    child.kill('SIGKILL');
+    await child.exited;
+    await expect(run('ip', ['-n', NODE, 'link', 'show', 'hold-test'])).rejects.toThrow('does not exist');
+  });
 
-it('says that somebody took the device away', async () => {
-  const child = await holdAt('vclient', 'ingress');
-  await ipBatch(NODE, ['link del hold-test']);
-  await child.waitForLine((line) => line === 'gone');
+  it('says that somebody took the device away', async () => {
+    const child = await holdAt('vclient', 'ingress');
+    await ipBatch(NODE, ['link del hold-test']);
+    await child.waitForLine((line) => line === 'gone');
+  });
 });
