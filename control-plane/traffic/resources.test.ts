@@ -123,16 +123,17 @@ test('the same rulesets give the same bytes, in whatever order they come', () =>
   expect(encodeTraffic(codec, from(a, b))).toEqual(encodeTraffic(codec, from(b, a)));
 });
 
-test('listeners are on loopback, transparent, ask the module first, and have a second port whose packets are marked', () => {
+test('listeners are on loopback, transparent, ask the module first, and have further ports whose packets are marked', () => {
   expect(from().listeners).toMatchObject(
     ['127.0.0.1', '::1'].map((address) => ({
       address: { socket_address: { address, port_value: 15001 } },
       additional_addresses: [
-        {
-          address: { socket_address: { address, port_value: 15002 } },
-          socket_options: { socket_options: [{ level: 1, name: 36, int_value: 0x400, state: 'STATE_PREBIND' }] },
-        },
-      ],
+        [15002, 0x400],
+        [15003, 0x500],
+      ].map(([port, mark]) => ({
+        address: { socket_address: { address, port_value: port } },
+        socket_options: { socket_options: [{ level: 1, name: 36, int_value: mark, state: 'STATE_PREBIND' }] },
+      })),
       transparent: { value: true },
       listener_filters: [
         { typed_config: { dynamic_module_config: { module: { local: { filename: OPTIONS.modulePath } } } } },

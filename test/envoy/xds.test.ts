@@ -143,6 +143,7 @@ describe('a real Envoy', () => {
     const [first] = good.listeners;
     const extra = async (name: string, module: string): Promise<Listener> => ({
       ...first,
+      additional_addresses: [],
       name,
       address: { socket_address: { address: '127.0.0.1', port_value: await freePort() } },
       listener_filters: (first?.listener_filters ?? []).slice(0, 1).map((filter) => ({

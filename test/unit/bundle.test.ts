@@ -39,7 +39,7 @@ test('the discovery service works from a bundle, without a parser of .proto file
     writeFileSync(file, outputFiles[0]?.contents ?? '');
     const bundled = await import(/* @vite-ignore */ pathToFileURL(file).href);
     const codec = new bundled.Codec(bundled.XDS_TABLE);
-    const resources = bundled.translate(new Map(), { modulePath: '/module.so', port: 15001, untrackedMark: 0x400 });
+    const resources = bundled.translate(new Map(), { modulePath: '/module.so', port: 15001, marks: [] });
     expect(bundled.encodeTraffic(codec, resources).size).toBe(3);
     const server = new bundled.GrpcServer({ path: join(folder, 'xds.sock') });
     server.register(new bundled.DeltaAdsServer(new bundled.ResourceCache()).service);
