@@ -1,5 +1,5 @@
 //! One nftables table of ours, before connection tracking (raw, -300): packets on their way to Envoy are not tracked, nor
-//! is what Envoy says that came or will be answered that way; and no packet on its way to Envoy is forwarded instead.
+//! are those of Envoy whose other direction is not; and no packet on its way to Envoy is forwarded instead.
 //! linux/netfilter/nf_tables.h.
 use netlink_packet_core::{NetlinkMessage, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::nftables::{
