@@ -39,7 +39,9 @@ suite unit
 suite envoy
 suite tunnel
 suite bpf
+suite tunnel
 suite e2e
+step "chaos, short form" node test/chaos/main.ts --short
 
 if [ "$skipped" -gt 0 ]; then
 	# A skip is allowed only when test/skips.txt names it.

@@ -20,7 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
   },
 });
-const ACTIONS = values.short ? 8 : 60;
+const ACTIONS = values.short ? 8 : 90;
 const REQUESTS = values.short ? 5_000 : 100_000;
 /** After an edit both versions may be what held a request: discovery has a deadline, and a request may be under way. */
 const GRACE_MS = 8_000;

@@ -65,7 +65,7 @@ describe.each(['routed', 'bridge'] as const)('connection tracking, %s workloads'
     worldly = await system.pod('worldly', attach);
     elsewhere = await system.remotePod('elsewhere');
     const { far, node } = system.topology;
-    for (const host of [server, elsewhere, far, node]) await httpServer(host);
+    await Promise.all([server, elsewhere, far, node].map((host) => httpServer(host)));
     // As any node has it: without a route there is nothing to translate.
     await ipBatch(node.namespace, [`route add default via ${far.ipv4}`, `route add ::/0 via ${far.ipv6}`]);
     const toPods = ['server', 'elsewhere'].map((app) => ({ matchLabels: { app } }));

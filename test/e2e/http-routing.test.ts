@@ -38,7 +38,7 @@ describe.each(['routed', 'bridge'] as const)('the way to Envoy, %s workloads', (
     server = await system.pod('server', attach);
     caller = await system.pod('caller', attach);
     const { far, node } = system.topology;
-    for (const host of [server, far, node]) await httpServer(host);
+    await Promise.all([server, far, node].map((host) => httpServer(host)));
     system.policy('ingress', {
       endpointSelector: { matchLabels: { app: 'server' } },
       ingress: [

@@ -146,6 +146,7 @@ describe('a real Envoy', () => {
       additional_addresses: [],
       name,
       address: { socket_address: { address: '127.0.0.1', port_value: await freePort() } },
+      additional_addresses: [],
       listener_filters: (first?.listener_filters ?? []).slice(0, 1).map((filter) => ({
         ...filter,
         typed_config: {
