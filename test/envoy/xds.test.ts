@@ -143,7 +143,6 @@ describe('a real Envoy', () => {
     const [first] = good.listeners;
     const extra = async (name: string, module: string): Promise<Listener> => ({
       ...first,
-      additional_addresses: [],
       name,
       address: { socket_address: { address: '127.0.0.1', port_value: await freePort() } },
       additional_addresses: [],
