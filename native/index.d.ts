@@ -112,6 +112,7 @@ export interface PacketRules {
   untrackedFrom: string[];
   untrackedOut: FwMark[];
   notForwarded: FwMark[];
+  leavingBy: { mark: number; mask: number; interface: string }[];
 }
 export interface WireGuardPrefix {
   address: Buffer;

@@ -197,12 +197,13 @@ class AddonKernel implements Kernel {
   }
 
   ensurePacketTable(name: string, rules: PacketRules): boolean {
-    const { untrackedIn, untrackedFrom, untrackedOut, notForwarded } = rules;
+    const { untrackedIn, untrackedFrom, untrackedOut, notForwarded, leavingBy } = rules;
     const copy = {
       untrackedIn: [...untrackedIn],
       untrackedFrom: [...untrackedFrom],
       untrackedOut: [...untrackedOut],
       notForwarded: [...notForwarded],
+      leavingBy: [...leavingBy],
     };
     return call('network', () => this.#addon.ensurePacketTable(name, copy));
   }

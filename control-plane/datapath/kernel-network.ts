@@ -43,6 +43,8 @@ export interface PacketRules {
   /** Sent from here. */
   readonly untrackedOut: readonly FwMark[];
   readonly notForwarded: readonly FwMark[];
+  /** Leave by the interface of this name or not at all, whatever the routes say; it need not be there. */
+  readonly leavingBy: readonly (FwMark & { readonly interface: string })[];
 }
 
 /** Failures have the code KERNEL_FEATURE_MISSING where the kernel was built without what is asked for. */

@@ -132,6 +132,7 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
       `in ${[...texts(rules.untrackedIn), ...rules.untrackedFrom].join(' ')}`,
       `out ${texts(rules.untrackedOut).join(' ')}`,
       `stay ${texts(rules.notForwarded).join(' ')}`,
+      `by ${rules.leavingBy.map((each) => `${each.mark}/${each.mask} ${each.interface}`).join(' ')}`,
     ].join(', ');
     if (this.packetTables.get(name) === wanted) return false;
     this.packetTables.set(name, wanted);

@@ -50,8 +50,15 @@ export class TunnelRoutes {
   }
 
   get #rules(): PacketRules {
-    const marks = [{ mark: MARK_ENCRYPT, mask: MARK_MASK }];
-    return { untrackedIn: marks, untrackedFrom: [this.#device], untrackedOut: marks, notForwarded: [] };
+    const mark = { mark: MARK_ENCRYPT, mask: MARK_MASK };
+    return {
+      untrackedIn: [mark],
+      untrackedFrom: [this.#device],
+      untrackedOut: [mark],
+      notForwarded: [],
+      // Were the rule or its table gone, the packets would find another way.
+      leavingBy: [{ ...mark, interface: this.#device }],
+    };
   }
 
   /** Once the device is up and knows its peers. @returns what was missing, in words */

@@ -21,6 +21,7 @@ const BOOLEAN: u32 = 0;
 const PREROUTING: &str = "prerouting";
 const FORWARD: &str = "forward";
 const OUTPUT: &str = "output";
+const POSTROUTING: &str = "postrouting";
 /// Names are compared whole, zeroes included (IFNAMSIZ).
 const NAME_SIZE: usize = 16;
 /// NF_DROP
@@ -43,6 +44,16 @@ pub struct PacketRules {
     pub untracked_out: Vec<FwMark>,
     /// Never forwarded.
     pub not_forwarded: Vec<FwMark>,
+    /// Leave by one interface or not at all.
+    pub leaving_by: Vec<LeavingBy>,
+}
+
+#[napi(object)]
+pub struct LeavingBy {
+    pub mark: u32,
+    pub mask: u32,
+    /// Name; the interface need not be there.
+    pub interface: String,
 }
 
 type Expression = ListAttribute<ExpressionAttribute>;
@@ -91,15 +102,27 @@ fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
     }
 }
 
-/// `iifname "name" notrack`
-fn from_interface(name: &str) -> Vec<Expression> {
+fn named(key: MetaKey, operator: Operator, name: &str) -> [Expression; 2] {
     let mut padded = name.as_bytes().to_vec();
     padded.resize(NAME_SIZE, 0);
-    vec![
-        Expressions::Meta(vec![Meta::Key(MetaKey::Iifname), Meta::DestinationRegister(Register::Reg1)]).into(),
-        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(DataAttribute::Value(padded))]).into(),
-        notrack(),
+    [
+        Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(Register::Reg1)]).into(),
+        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(operator), Cmp::Data(DataAttribute::Value(padded))]).into(),
     ]
+}
+
+/// `iifname "name" notrack`
+fn from_interface(name: &str) -> Vec<Expression> {
+    let mut rule = named(MetaKey::Iifname, Operator::Equal, name).to_vec();
+    rule.push(notrack());
+    rule
+}
+
+/// `oifname != "name" meta mark & mask == mark drop`
+fn leaving_by(LeavingBy { mark, mask, interface }: &LeavingBy) -> Vec<Expression> {
+    let mut rule = named(MetaKey::Oifname, Operator::NotEqual, interface).to_vec();
+    rule.extend(marked(&FwMark { mark: *mark, mask: *mask }, refuse()));
+    rule
 }
 
 /// `meta mark & mask == mark`, then what is done.
@@ -138,6 +161,7 @@ fn chains(name: &str, rules: &PacketRules) -> Vec<(ChainMessage, Vec<RuleMessage
         (PREROUTING, InetHookNumber::PreRouting, incoming),
         (FORWARD, InetHookNumber::Forward, all(&rules.not_forwarded, refuse)),
         (OUTPUT, InetHookNumber::LocalOut, all(&rules.untracked_out, notrack)),
+        (POSTROUTING, InetHookNumber::PostRouting, rules.leaving_by.iter().map(leaving_by).collect()),
     ]
     .into_iter()
     .filter(|(_, _, rules)| !rules.is_empty())
@@ -263,7 +287,8 @@ fn missing(error: std::io::Error) -> std::io::Error {
 /// Puts the table there whole, or again when it is not as it should be. False when it was.
 #[napi(catch_unwind)]
 pub fn ensure_packet_table(name: String, rules: PacketRules) -> Result<bool> {
-    if rules.untracked_from.iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
+    let names = rules.untracked_from.iter().chain(rules.leaving_by.iter().map(|each| &each.interface));
+    if names.into_iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
         return Err(failure(libc::EINVAL, "no name of an interface", ""));
     }
     ensure(&name, &rules).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))

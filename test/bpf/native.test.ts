@@ -231,6 +231,7 @@ describe('in a network namespace', () => {
       untrackedFrom: [],
       untrackedOut: [under(0x400)],
       notForwarded: [under(0x200)],
+      leavingBy: [],
     };
     const ensure = ['ensurePacketTable', 'sidestep-test', rules] as const;
     const remove = ['removePacketTable', 'sidestep-test'] as const;
@@ -273,7 +274,13 @@ describe('in a network namespace', () => {
 
     it('takes several marks, and interfaces by name', async () => {
       const marks = [under(0x200), under(0x500)];
-      const wanted = { untrackedIn: marks, untrackedFrom: ['swg-default'], untrackedOut: marks, notForwarded: [] };
+      const wanted = {
+        untrackedIn: marks,
+        untrackedFrom: ['swg-default'],
+        untrackedOut: marks,
+        notForwarded: [],
+        leavingBy: [],
+      };
       const both = ['ensurePacketTable', 'sidestep-test', wanted] as const;
       expect(await values(ensure, both, both)).toEqual([true, true, false]);
       const marked = marks.map(({ mark }) => `meta mark & 0x00000f00 == 0x00000${mark.toString(16)} notrack`).join(' ');
@@ -286,6 +293,23 @@ describe('in a network namespace', () => {
       const bad = { ...wanted, untrackedFrom: ['sixteen-letters-'] };
       const name = ['ensurePacketTable', 'sidestep-test', bad] as const;
       expect((await within(name))[0]?.code).toBe('KERNEL_CALL_FAILED');
+    });
+
+    it('lets marked packets leave by one interface or not at all', async () => {
+      const only = { ...rules, notForwarded: [], leavingBy: [{ ...under(0x500), interface: 'swg-default' }] };
+      const by = ['ensurePacketTable', 'sidestep-test', only] as const;
+      expect(await values(by, by)).toEqual([true, false]);
+      expect(await shown()).toContain(
+        'chain postrouting { type filter hook postrouting priority raw; policy accept; oifname != "swg-default" meta mark & 0x00000f00 == 0x00000500 drop }',
+      );
+      const send = (mark: number): string =>
+        `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 36, ${mark}); s.sendto(b"x", ("127.0.0.1", 9))`;
+      await text('nft', 'add table inet watch; add chain inet watch c { type filter hook input priority 0; }');
+      await text('nft', 'add rule inet watch c udp dport 9 counter');
+      await text('python3', '-c', send(0));
+      await text('python3', '-c', `try:\n  ${send(0x500)}\nexcept PermissionError: pass`);
+      expect(await text('nft', 'list', 'table', 'inet', 'watch')).toContain('counter packets 1 ');
+      await text('nft', 'delete table inet watch');
     });
 
     it('leaves the tables of others', async () => {
