@@ -34,7 +34,7 @@ export class TunnelRoutes {
 
   /**
    * Before there is a device: from then on marked packets go into the tunnel or nowhere, and are neither tracked nor
-   * translated on their way in and out.
+   * translated on their way in and out. Two things see to that, each by itself: the rule with its table, and nftables.
    * @returns what was missing, in words. @throws TUNNEL_ROUTING_CONFLICT
    */
   bar(): string[] {
@@ -51,7 +51,14 @@ export class TunnelRoutes {
 
   get #rules(): PacketRules {
     const marks = [{ mark: MARK_ENCRYPT, mask: MARK_MASK }];
-    return { untrackedIn: marks, untrackedFrom: [this.#device], untrackedOut: marks, notForwarded: [] };
+    return {
+      untrackedIn: marks,
+      untrackedFrom: [this.#device],
+      untrackedOut: marks,
+      notForwarded: [],
+      // Should somebody delete our rule, they would go as any other packet does.
+      onlyOutBy: [{ mark: MARK_ENCRYPT, mask: MARK_MASK, device: this.#device }],
+    };
   }
 
   /** Once the device is up and knows its peers. @returns what was missing, in words */

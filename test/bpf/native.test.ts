@@ -231,12 +231,13 @@ describe('in a network namespace', () => {
       untrackedFrom: [],
       untrackedOut: [under(0x400)],
       notForwarded: [under(0x200)],
+      onlyOutBy: [{ ...under(0x500), device: 'swg-default' }],
     };
     const ensure = ['ensurePacketTable', 'sidestep-test', rules] as const;
     const remove = ['removePacketTable', 'sidestep-test'] as const;
     const chain = (name: string, mark: string, action: string): string =>
       `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000${mark} ${action} }`;
-    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} }`;
+    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} ${chain('postrouting', '500', 'oifname != "swg-default" drop')} }`;
     const shown = async (): Promise<string> =>
       (await text('nft', 'list', 'table', 'inet', 'sidestep-test')).replace(/\s+/g, ' ');
 
@@ -273,7 +274,13 @@ describe('in a network namespace', () => {
 
     it('takes several marks, and interfaces by name', async () => {
       const marks = [under(0x200), under(0x500)];
-      const wanted = { untrackedIn: marks, untrackedFrom: ['swg-default'], untrackedOut: marks, notForwarded: [] };
+      const wanted = {
+        untrackedIn: marks,
+        untrackedFrom: ['swg-default'],
+        untrackedOut: marks,
+        notForwarded: [],
+        onlyOutBy: [],
+      };
       const both = ['ensurePacketTable', 'sidestep-test', wanted] as const;
       expect(await values(ensure, both, both)).toEqual([true, true, false]);
       const marked = marks.map(({ mark }) => `meta mark & 0x00000f00 == 0x00000${mark.toString(16)} notrack`).join(' ');
