@@ -112,7 +112,6 @@ export interface PacketRules {
   untrackedFrom: string[];
   untrackedOut: FwMark[];
   notForwarded: FwMark[];
-  leavingBy: { mark: number; mask: number; interface: string }[];
 }
 export interface WireGuardPrefix {
   address: Buffer;

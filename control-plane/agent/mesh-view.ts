@@ -24,6 +24,8 @@ export class MeshView implements Mesh, Numbering {
   /** Service accounts by node. */
   readonly #running = new Map<string, Set<string>>();
   readonly #identities = new Map<string, Set<number>>();
+  /** By number of the node, this one is 0. */
+  readonly #identitiesAt = new Map<number, Set<number>>();
   readonly #owners = new Map<string, Owner>();
   #claims: readonly Claim[] = [];
 
@@ -37,6 +39,7 @@ export class MeshView implements Mesh, Numbering {
     this.#meshNodes = objects.meshNodes;
     this.#running.clear();
     this.#identities.clear();
+    this.#identitiesAt.clear();
     this.#owners.clear();
     const accounts = new Map(
       objects.pods.map((pod) => [
@@ -52,6 +55,9 @@ export class MeshView implements Mesh, Numbering {
       this.#running.set(node, running.add(text));
       const identities = this.#identities.get(text) ?? new Set();
       this.#identities.set(text, identities.add(identity));
+      const number = node === '' ? 0 : snapshot.nodes.get(node);
+      if (number !== undefined)
+        this.#identitiesAt.set(number, (this.#identitiesAt.get(number) ?? new Set<number>()).add(identity));
       this.#owners.set(addressKey(address), { node, account });
     }
     this.#claims = snapshot.addresses.map(({ address, node }) => ({ node, address }));
@@ -60,6 +66,11 @@ export class MeshView implements Mesh, Numbering {
   runs(node: string, namespace: string, serviceAccount: string): boolean {
     const name = node === this.#node ? '' : node;
     return this.#running.get(name)?.has(accountText(namespace, serviceAccount)) ?? false;
+  }
+
+  /** @param node its number, 0 for this one */
+  hasIdentity(node: number, identity: number): boolean {
+    return this.#identitiesAt.get(node)?.has(identity) ?? false;
   }
 
   admits(node: string): boolean {

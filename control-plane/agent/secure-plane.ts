@@ -5,6 +5,7 @@
  */
 import { systemClock } from '../auth/clock.ts';
 import { type HoldNumbers, HoldQueue, type Pair } from '../auth/hold-queue.ts';
+import { type InheritedFacts, InheritedProofs } from '../auth/inherited-proofs.ts';
 import type { Proof, ProofSink } from '../auth/peers.ts';
 import { type BookEntry, ProofBook } from '../auth/proof-book.ts';
 import { Sessions } from '../auth/session/sessions.ts';
@@ -79,6 +80,8 @@ export class SecurePlane {
   readonly #mesh: MeshView;
   readonly #certificates: Certificates;
   readonly #book = new ProofBook();
+  readonly #inherited: InheritedProofs;
+  readonly #startedAt = Date.now();
   readonly #allowed = new AllowedAddresses();
   readonly #tunnel: SupervisedTunnel;
   readonly #binding: TunnelBinding;
@@ -91,12 +94,14 @@ export class SecurePlane {
   #snapshot: Snapshot | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  #mending = false;
   #waiters: (() => void)[] = [];
 
   private constructor(parts: SecurePlaneParts, mesh: MeshView, certificates: Certificates) {
     this.#parts = parts;
     this.#mesh = mesh;
     this.#certificates = certificates;
+    this.#inherited = new InheritedProofs(parts.protection.entries());
     const { config, kernel, log, wireguard } = parts;
     const { instance, stateDir, runDir, node, trustDomain, sessionPort, tunnelPort, tunnelMtu } = config;
     this.#tunnel = openTunnel(
@@ -251,16 +256,46 @@ export class SecurePlane {
 
   #write(): void {
     const { protection, log } = this.#parts;
+    const now = Date.now();
+    const proven = this.#book.forKernel(this.#mesh, now);
+    const inherited = this.#inherited.beside(proven, this.#inheritedFacts(), now);
     try {
-      protection.replace(this.#book.forKernel(this.#mesh, Date.now()));
+      protection.replace([...proven, ...inherited]);
     } catch (error) {
       log.error({ err: error }, 'proofs could not be written');
     }
   }
 
+  #inheritedFacts(): InheritedFacts {
+    const open = new Map(
+      this.#sessions
+        .peers()
+        .flatMap(({ node, state, since }) =>
+          state === 'open' ? [[this.#mesh.nodeNumber(node) ?? 0, since] as const] : [],
+        ),
+    );
+    open.set(0, this.#startedAt);
+    return { runs: (identity, node) => this.#mesh.hasIdentity(node, identity), openSince: (node) => open.get(node) };
+  }
+
   #tick(): void {
     this.#book.sweep(Date.now());
     this.#write();
+    void this.#mendTunnel();
+  }
+
+  /** Rules, routes and peers that others took away. A tunnel that is down comes back by itself, in its own time. */
+  async #mendTunnel(): Promise<void> {
+    if (this.#mending || this.#tunnel.ifindex === 0) return;
+    this.#mending = true;
+    try {
+      const mended = await this.#tunnel.ensure();
+      if (mended.length > 0) this.#parts.log.warn({ mended }, 'put back what somebody took away from the tunnel');
+    } catch (error) {
+      if (!this.#closed) this.#parts.log.error({ err: error }, 'the tunnel could not be put back');
+    } finally {
+      this.#mending = false;
+    }
   }
 
   /** Other nodes find this one by what it says of itself; nothing of it is believed without proof. */
@@ -341,10 +376,12 @@ export class SecurePlane {
     }
     if (theirs.node === '') return undefined;
     const failure = this.#failures.get(this.#keyOf(theirs.node, ours.account, theirs.account));
-    if (failure) return `${theirs.node}: ${failure.code}, ${failure.message}`;
     const peer = this.#sessions.peers().find(({ node }) => node === theirs.node);
+    const last = peer?.lastError;
+    // That it took too long is no cause where there is one.
+    if (failure && !(failure.code === 'AUTH_HOLD_TIMEOUT' && last))
+      return `${theirs.node}: ${failure.code}, ${failure.message}`;
     if (peer === undefined) return `there is no node ${theirs.node}`;
-    const last = peer.lastError;
     return last ? `${theirs.node}: ${last.code}, ${last.text}` : `${theirs.node}: not proven yet`;
   }
 

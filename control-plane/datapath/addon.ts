@@ -197,13 +197,13 @@ class AddonKernel implements Kernel {
   }
 
   ensurePacketTable(name: string, rules: PacketRules): boolean {
-    const { untrackedIn, untrackedFrom, untrackedOut, notForwarded, leavingBy } = rules;
+    const { untrackedIn, untrackedFrom, untrackedOut, notForwarded, onlyOutBy } = rules;
     const copy = {
       untrackedIn: [...untrackedIn],
       untrackedFrom: [...untrackedFrom],
       untrackedOut: [...untrackedOut],
       notForwarded: [...notForwarded],
-      leavingBy: [...leavingBy],
+      onlyOutBy: [...onlyOutBy],
     };
     return call('network', () => this.#addon.ensurePacketTable(name, copy));
   }

@@ -43,8 +43,8 @@ export interface PacketRules {
   /** Sent from here. */
   readonly untrackedOut: readonly FwMark[];
   readonly notForwarded: readonly FwMark[];
-  /** Leave by the interface of this name or not at all, whatever the routes say; it need not be there. */
-  readonly leavingBy: readonly (FwMark & { readonly interface: string })[];
+  /** Leave by the interface of this name, which need not be there, or not at all, wherever they are routed. */
+  readonly onlyOutBy: readonly (FwMark & { readonly device: string })[];
 }
 
 /** Failures have the code KERNEL_FEATURE_MISSING where the kernel was built without what is asked for. */

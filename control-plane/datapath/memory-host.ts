@@ -132,7 +132,7 @@ export abstract class MemoryHost extends MemoryDevices implements NetworkKernel,
       `in ${[...texts(rules.untrackedIn), ...rules.untrackedFrom].join(' ')}`,
       `out ${texts(rules.untrackedOut).join(' ')}`,
       `stay ${texts(rules.notForwarded).join(' ')}`,
-      `by ${rules.leavingBy.map((each) => `${each.mark}/${each.mask} ${each.interface}`).join(' ')}`,
+      ...rules.onlyOutBy.map((way) => `${texts([way]).join('')} by ${way.device} only`),
     ].join(', ');
     if (this.packetTables.get(name) === wanted) return false;
     this.packetTables.set(name, wanted);

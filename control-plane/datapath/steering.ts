@@ -52,7 +52,7 @@ const PACKET_RULES: PacketRules = {
   untrackedFrom: [],
   untrackedOut: [{ mark: MARK_UNTRACKED, mask: MARK_MASK }],
   notForwarded: STEERED,
-  leavingBy: [],
+  onlyOutBy: [],
 };
 
 const tableName = (instance: string): string => `sidestep-${instance}`;

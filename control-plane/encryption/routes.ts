@@ -34,7 +34,7 @@ export class TunnelRoutes {
 
   /**
    * Before there is a device: from then on marked packets go into the tunnel or nowhere, and are neither tracked nor
-   * translated on their way in and out.
+   * translated on their way in and out. Two things see to that, each by itself: the rule with its table, and nftables.
    * @returns what was missing, in words. @throws TUNNEL_ROUTING_CONFLICT
    */
   bar(): string[] {
@@ -50,14 +50,14 @@ export class TunnelRoutes {
   }
 
   get #rules(): PacketRules {
-    const mark = { mark: MARK_ENCRYPT, mask: MARK_MASK };
+    const marks = [{ mark: MARK_ENCRYPT, mask: MARK_MASK }];
     return {
-      untrackedIn: [mark],
+      untrackedIn: marks,
       untrackedFrom: [this.#device],
-      untrackedOut: [mark],
+      untrackedOut: marks,
       notForwarded: [],
-      // Were the rule or its table gone, the packets would find another way.
-      leavingBy: [{ ...mark, interface: this.#device }],
+      // Should somebody delete our rule, they would go as any other packet does.
+      onlyOutBy: [{ mark: MARK_ENCRYPT, mask: MARK_MASK, device: this.#device }],
     };
   }
 

@@ -135,7 +135,7 @@ describe('at start', () => {
       'rule 4 add 10: 1280/3840 -> 2005',
       'route 6 add 2005 unreachable',
       'rule 6 add 10: 1280/3840 -> 2005',
-      `packet table sidestep-test-tunnel: in 1280/3840 ${NAME}, out 1280/3840, stay , by 1280/3840 ${NAME}`,
+      `packet table sidestep-test-tunnel: in 1280/3840 ${NAME}, out 1280/3840, stay , 1280/3840 by swg-test only`,
       'start',
       `device ${NAME} add wireguard`,
       'device N address 192.0.0.8',

@@ -33,6 +33,14 @@ pub struct FwMark {
     pub mask: u32,
 }
 
+#[napi(object)]
+pub struct OnlyWay {
+    pub mark: u32,
+    pub mask: u32,
+    /// Name of an interface; it need not be there.
+    pub device: String,
+}
+
 /// What happens to which packets.
 #[napi(object)]
 pub struct PacketRules {
@@ -44,16 +52,8 @@ pub struct PacketRules {
     pub untracked_out: Vec<FwMark>,
     /// Never forwarded.
     pub not_forwarded: Vec<FwMark>,
-    /// Leave by one interface or not at all.
-    pub leaving_by: Vec<LeavingBy>,
-}
-
-#[napi(object)]
-pub struct LeavingBy {
-    pub mark: u32,
-    pub mask: u32,
-    /// Name; the interface need not be there.
-    pub interface: String,
+    /// Leave by this interface or not at all, wherever they are routed.
+    pub only_out_by: Vec<OnlyWay>,
 }
 
 type Expression = ListAttribute<ExpressionAttribute>;
@@ -102,7 +102,8 @@ fn chain(table: &str, name: &str, hook: InetHookNumber) -> ChainMessage {
     }
 }
 
-fn named(key: MetaKey, operator: Operator, name: &str) -> [Expression; 2] {
+/// `iifname "name"`, `oifname != "name"`
+fn interface(key: MetaKey, operator: Operator, name: &str) -> [Expression; 2] {
     let mut padded = name.as_bytes().to_vec();
     padded.resize(NAME_SIZE, 0);
     [
@@ -113,20 +114,21 @@ fn named(key: MetaKey, operator: Operator, name: &str) -> [Expression; 2] {
 
 /// `iifname "name" notrack`
 fn from_interface(name: &str) -> Vec<Expression> {
-    let mut rule = named(MetaKey::Iifname, Operator::Equal, name).to_vec();
-    rule.push(notrack());
-    rule
+    [interface(MetaKey::Iifname, Operator::Equal, name).to_vec(), vec![notrack()]].concat()
 }
 
-/// `oifname != "name" meta mark & mask == mark drop`
-fn leaving_by(LeavingBy { mark, mask, interface }: &LeavingBy) -> Vec<Expression> {
-    let mut rule = named(MetaKey::Oifname, Operator::NotEqual, interface).to_vec();
-    rule.extend(marked(&FwMark { mark: *mark, mask: *mask }, refuse()));
-    rule
+/// `meta mark & mask == mark oifname != "name" drop`
+fn only_by(OnlyWay { mark, mask, device }: &OnlyWay) -> Vec<Expression> {
+    let elsewhere = interface(MetaKey::Oifname, Operator::NotEqual, device).to_vec();
+    [matching(*mark, *mask), elsewhere, vec![refuse()]].concat()
 }
 
 /// `meta mark & mask == mark`, then what is done.
 fn marked(FwMark { mark, mask }: &FwMark, action: Expression) -> Vec<Expression> {
+    [matching(*mark, *mask), vec![action]].concat()
+}
+
+fn matching(mark: u32, mask: u32) -> Vec<Expression> {
     let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
     vec![
         Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::DestinationRegister(Register::Reg1)]).into(),
@@ -135,12 +137,11 @@ fn marked(FwMark { mark, mask }: &FwMark, action: Expression) -> Vec<Expression>
             Bitwise::DestinationRegister(Register::Reg1),
             Bitwise::Length(4),
             Bitwise::Op(BOOLEAN),
-            Bitwise::Mask(value(*mask)),
+            Bitwise::Mask(value(mask)),
             Bitwise::Xor(value(0)),
         ])
         .into(),
-        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(*mark))]).into(),
-        action,
+        Expressions::Cmp(vec![Cmp::SourceRegister(Register::Reg1), Cmp::Op(Operator::Equal), Cmp::Data(value(mark))]).into(),
     ]
 }
 
@@ -161,7 +162,7 @@ fn chains(name: &str, rules: &PacketRules) -> Vec<(ChainMessage, Vec<RuleMessage
         (PREROUTING, InetHookNumber::PreRouting, incoming),
         (FORWARD, InetHookNumber::Forward, all(&rules.not_forwarded, refuse)),
         (OUTPUT, InetHookNumber::LocalOut, all(&rules.untracked_out, notrack)),
-        (POSTROUTING, InetHookNumber::PostRouting, rules.leaving_by.iter().map(leaving_by).collect()),
+        (POSTROUTING, InetHookNumber::PostRouting, rules.only_out_by.iter().map(only_by).collect()),
     ]
     .into_iter()
     .filter(|(_, _, rules)| !rules.is_empty())
@@ -287,8 +288,8 @@ fn missing(error: std::io::Error) -> std::io::Error {
 /// Puts the table there whole, or again when it is not as it should be. False when it was.
 #[napi(catch_unwind)]
 pub fn ensure_packet_table(name: String, rules: PacketRules) -> Result<bool> {
-    let names = rules.untracked_from.iter().chain(rules.leaving_by.iter().map(|each| &each.interface));
-    if names.into_iter().any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
+    let devices = rules.only_out_by.iter().map(|each| &each.device);
+    if rules.untracked_from.iter().chain(devices).any(|each| each.is_empty() || each.len() >= NAME_SIZE) {
         return Err(failure(libc::EINVAL, "no name of an interface", ""));
     }
     ensure(&name, &rules).map_err(|e| failed(&missing(e), &format!("nftables table inet {name}")))

@@ -231,13 +231,13 @@ describe('in a network namespace', () => {
       untrackedFrom: [],
       untrackedOut: [under(0x400)],
       notForwarded: [under(0x200)],
-      leavingBy: [],
+      onlyOutBy: [{ ...under(0x500), device: 'swg-default' }],
     };
     const ensure = ['ensurePacketTable', 'sidestep-test', rules] as const;
     const remove = ['removePacketTable', 'sidestep-test'] as const;
     const chain = (name: string, mark: string, action: string): string =>
       `chain ${name} { type filter hook ${name} priority raw; policy accept; meta mark & 0x00000f00 == 0x00000${mark} ${action} }`;
-    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} }`;
+    const WHOLE = `table inet sidestep-test { ${chain('prerouting', '200', 'notrack')} ${chain('forward', '200', 'drop')} ${chain('output', '400', 'notrack')} ${chain('postrouting', '500', 'oifname != "swg-default" drop')} }`;
     const shown = async (): Promise<string> =>
       (await text('nft', 'list', 'table', 'inet', 'sidestep-test')).replace(/\s+/g, ' ');
 
@@ -279,7 +279,7 @@ describe('in a network namespace', () => {
         untrackedFrom: ['swg-default'],
         untrackedOut: marks,
         notForwarded: [],
-        leavingBy: [],
+        onlyOutBy: [],
       };
       const both = ['ensurePacketTable', 'sidestep-test', wanted] as const;
       expect(await values(ensure, both, both)).toEqual([true, true, false]);
@@ -296,11 +296,11 @@ describe('in a network namespace', () => {
     });
 
     it('lets marked packets leave by one interface or not at all', async () => {
-      const only = { ...rules, notForwarded: [], leavingBy: [{ ...under(0x500), interface: 'swg-default' }] };
+      const only = { ...rules, notForwarded: [], onlyOutBy: [{ ...under(0x500), device: 'swg-default' }] };
       const by = ['ensurePacketTable', 'sidestep-test', only] as const;
       expect(await values(by, by)).toEqual([true, false]);
       expect(await shown()).toContain(
-        'chain postrouting { type filter hook postrouting priority raw; policy accept; oifname != "swg-default" meta mark & 0x00000f00 == 0x00000500 drop }',
+        'chain postrouting { type filter hook postrouting priority raw; policy accept; meta mark & 0x00000f00 == 0x00000500 oifname != "swg-default" drop }',
       );
       const send = (mark: number): string =>
         `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 36, ${mark}); s.sendto(b"x", ("127.0.0.1", 9))`;

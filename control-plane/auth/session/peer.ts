@@ -32,6 +32,8 @@ export class Peer implements SessionHost {
   readonly #weAreLower: boolean;
   #node: PeerNode;
   #needs: { readonly ours: ReadonlySet<string>; readonly theirs: ReadonlySet<string> } = NOTHING;
+  /** A session is wanted, whatever is to be proven in it. */
+  #named = false;
   #session: Session | undefined;
   /** Dialled by them, before their Hello was taken. */
   readonly #greeting = new Set<Session>();
@@ -98,7 +100,10 @@ export class Peer implements SessionHost {
     this.#dialler.approach();
   }
 
-  need({ ours, theirs }: Pick<Need, 'ours' | 'theirs'>): void {
+  /** @param need undefined: nothing; one that names no identity asks for a tunnel */
+  need(need: Pick<Need, 'ours' | 'theirs'> | undefined): void {
+    const { ours, theirs } = need ?? { ours: [], theirs: [] };
+    this.#named = need !== undefined;
     const ids = (refs: readonly ServiceAccountRef[]) =>
       new Set(refs.map((ref) => workloadId(this.#context.trustDomain, ref)));
     this.#needs = { ours: ids(ours), theirs: ids(theirs) };
@@ -335,8 +340,7 @@ export class Peer implements SessionHost {
   }
 
   #wantsSession(): boolean {
-    const { ours, theirs } = this.#needs;
-    return ours.size + theirs.size + this.#demands.size + this.#ledger.size + this.#unsaid.size > 0;
+    return this.#named || this.#demands.size + this.#ledger.size + this.#unsaid.size > 0;
   }
 
   #connect(over: AbortSignal): Promise<Channel> {

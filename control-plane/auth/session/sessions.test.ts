@@ -230,6 +230,14 @@ describe('what is wanted ahead of traffic', () => {
     await c.sessions.close();
   });
 
+  test('may be a tunnel only: a session without any identity', async () => {
+    a.sessions.want([need('node-b', [], [])]);
+    await world.quiesce();
+    expect(a.sessions.peers()[0]).toMatchObject({ state: 'open' });
+    expect(a.sink.committed.has('node-b') && b.sink.committed.has('node-a')).toBe(true);
+    expect(proofsSent()).toEqual([]);
+  });
+
   test('may be other things later', async () => {
     a.sessions.want([need('node-b', ['web'], ['db'])]);
     await world.quiesce();

@@ -121,7 +121,7 @@ export class Sessions {
   /** Everything that is to be proven ahead of traffic, in place of what was wanted before. Of unknown nodes: when they come. */
   want(needs: readonly Need[]): void {
     this.#needs = new Map(needs.map((need) => [need.node, need]));
-    for (const [name, peer] of this.#peers) peer.need(this.#needs.get(name) ?? { ours: [], theirs: [] });
+    for (const [name, peer] of this.#peers) peer.need(this.#needs.get(name));
   }
 
   /**
