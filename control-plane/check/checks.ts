@@ -1,5 +1,6 @@
 /** Can this machine run Sidestep, and what is lost where it can only in part? Each check is one question with a hint. */
 import type { Kernel, KernelFeatures } from '../datapath/kernel.ts';
+import { type TunnelSupport, tunnelSupport } from '../encryption/probe.ts';
 import { SidestepError } from '../model/error.ts';
 
 export interface CheckResult {
@@ -18,6 +19,8 @@ export interface CheckInputs {
   readonly nodeVersion: string;
   /** Opens the addon; its error is a result too. */
   readonly openKernel: () => Kernel;
+  /** Path of wireguard-go, for a kernel without WireGuard. */
+  readonly wireguard: string;
   /** Path of the compiled programs. @throws ADDON_MISSING */
   readonly findObject: () => string;
 }
@@ -35,7 +38,8 @@ export function runChecks(inputs: CheckInputs): CheckResult[] {
   try {
     const kernel = inputs.openKernel();
     results.push({ category: 'installation', name: 'native addon loads', result: 'ok', detail: '', hint: '' });
-    results.push(...features(kernel.features()));
+    const found = kernel.features();
+    results.push(...features(found), encryption(tunnelSupport(found.wireguard, inputs.wireguard)));
   } catch (error) {
     if (!(error instanceof SidestepError)) throw error;
     results.push({
@@ -142,4 +146,21 @@ function features(f: KernelFeatures): CheckResult[] {
     better('kernel type information (BTF)', f.btf, 'Nothing is lost yet; error texts of the verifier are shorter.'),
     better('coarse clock for programs (5.11)', f.coarseClock, 'Each packet costs about 15 ns more.'),
   ];
+}
+
+/** Needed by policies that ask for authentication, and by --encryption on or strict. */
+export function encryption({ kernel, userSpace, missing }: TunnelSupport): CheckResult {
+  const base = { category: 'kernel', name: 'WireGuard', result: verdict(kernel, 'warning') } as const;
+  if (kernel) return { ...base, detail: '', hint: '' };
+  if (userSpace)
+    return {
+      ...base,
+      detail: 'missing: a process on a TUN device does it',
+      hint: 'Encrypted traffic between nodes costs more CPU, and a process of its own with its memory; CONFIG_WIREGUARD=m or y avoids both.',
+    };
+  return {
+    ...base,
+    detail: `missing, and so is what could stand in: ${missing ?? ''}`,
+    hint: 'What a policy wants authenticated between nodes is refused. Load the module (modprobe wireguard), or run `make deps` on a kernel with CONFIG_TUN.',
+  };
 }

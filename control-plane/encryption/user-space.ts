@@ -12,14 +12,13 @@ import { createCgroup, joinSystemd, type ProcessCgroup } from '../process/cgroup
 import { cutWhenLarge, lastLines } from '../process/log-file.ts';
 import { Note, PROCESS } from '../process/note.ts';
 import { publicKeyOf } from './keys.ts';
+import { controlSocket } from './names.ts';
 import type { EngineState, TunnelEngine, TunnelKernel, TunnelLog, TunnelSettings } from './ports.ts';
 import type { TunnelPeer, TunnelPrefix } from './tunnel.ts';
 import { encodePeer, encodeRemoval, encodeSettings } from './uapi.ts';
 import { UapiClient } from './uapi-client.ts';
 
 export const USER_SPACE_KIND = 'tun';
-/** Built into wireguard-go. */
-const SOCKETS = '/var/run/wireguard';
 /** For the device and the mark of its packets; it needs no other. */
 const CAP_NET_ADMIN = 12;
 const SIGTERM = 15;
@@ -69,7 +68,7 @@ export class UserSpaceEngine implements TunnelEngine {
     const { note, log } = tunnelFiles(options.runDir);
     this.#note = new Note(note, NOTE);
     this.#logFile = log;
-    this.#socket = join(SOCKETS, `${options.name}.sock`);
+    this.#socket = controlSocket(options.name);
     this.#uapi = new UapiClient(this.#socket, ANSWER_MS);
   }
 

@@ -29,12 +29,23 @@ async function machine(): Promise<Record<string, readonly string[]>> {
     pins: listing('/sys/fs/bpf'),
     sockets: listing('/run/sidestep'),
     folders: listing('/run/sidestep-demo'),
+    tunnelSockets: listing('/var/run/wireguard'),
+    controlGroups: controlGroups(),
     processes: demoProcesses(),
   };
 }
 
 function listing(folder: string): readonly string[] {
   return existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String).sort() : [];
+}
+
+/** Of demos only: other tests may run beside. */
+function controlGroups(): readonly string[] {
+  const mounts = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([, , type = '']) => type.startsWith('cgroup'));
+  return mounts.flatMap(([, path = '']) => readdirSync(path).filter((name) => name.startsWith('sidestep-demo-')));
 }
 
 function demoProcesses(): readonly string[] {
@@ -47,7 +58,7 @@ function demoProcesses(): readonly string[] {
         return [];
       }
     })
-    .filter((command) => /sidestep.*(demo|agent)|demo-workload/.test(command));
+    .filter((command) => /sidestep.*(demo|agent)|demo-workload|wireguard-go/.test(command));
 }
 
 function start(...args: readonly string[]): Child {
@@ -81,7 +92,10 @@ test('every claim of the demo holds, within a minute, and nothing is left behind
   const told = await toldBy(start());
   expect(told.claims.filter((claim) => !claim.holds)).toEqual([]);
   expect(told).toMatchObject({ exit: { code: 0 }, outcome: { passed: true } });
-  expect(told.claims.map((claim) => claim.act)).toEqual([1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4]);
+  expect(told.claims.map((claim) => claim.act)).toEqual([
+    ...[1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4],
+    ...[5, 5, 5, 5, 5, 5, 5, 5],
+  ]);
   expect(told.outcome?.seconds).toBeLessThan(60);
   expect(await machine()).toEqual(before);
 });
@@ -104,6 +118,10 @@ describe('interrupted at any moment, it leaves nothing behind', () => {
     ['SIGINT', 130, 7_400],
     ['SIGTERM', 143, 9_300],
     ['SIGINT', 130, 11_000],
+    ['SIGTERM', 143, 13_500],
+    ['SIGINT', 130, 14_500],
+    ['SIGHUP', 129, 16_500],
+    ['SIGTERM', 143, 20_000],
   ] as const;
 
   test.each(moments)('%s, exit %i, after %i ms', async (signal, code, milliseconds) => {
@@ -179,6 +197,30 @@ describe('sabotaged, it fails and names the false claim', () => {
     expect(await machine()).toEqual(before);
   });
 
+  test('a policy without authentication: nothing is proven, and all of it can be read', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sst-policy-'));
+    const file = join(folder, 'policy.yaml');
+    writeFileSync(file, POLICY);
+    const told = await toldBy(start('--authentication-policy', file));
+    rmSync(folder, { recursive: true });
+    expect(told.exit).toMatchObject({ code: 1 });
+    const said = told.outcome?.falseClaims.join() ?? '';
+    for (const claim of ['authenticated and encrypted', 'both ends have proven themselves', 'the live transfer stops'])
+      expect(said).toContain(claim);
+    expect(await machine()).toEqual(before);
+  });
+
+  test('neither the kernel nor a process has WireGuard: the second node cannot join', async (context) => {
+    if (openKernel().features().wireguard) return context.skip('this kernel has its own WireGuard');
+    process.env['SIDESTEP_WIREGUARD'] = '/nowhere/at/all';
+    const demo = start();
+    delete process.env['SIDESTEP_WIREGUARD'];
+    const told = await toldBy(demo);
+    expect(told.exit).toMatchObject({ code: 1 });
+    expect(told.outcome?.falseClaims.join()).toContain('has a certificate');
+    expect(await machine()).toEqual(before);
+  });
+
   test.each([
     ['SIDESTEP_ENVOY', 'no Envoy'],
     ['SIDESTEP_ENVOY_MODULE', 'no module'],
@@ -213,6 +255,8 @@ describe('sabotaged, it fails and names the false claim', () => {
     detachHooks(ready.instance);
     demo.write('\n');
     await waiting(4);
+    demo.write('\n');
+    await waiting(5);
     demo.write('\n');
     const told = await toldBy(demo);
     expect(told.exit).toMatchObject({ code: 1 });

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { sweep } from '../../demo/cleanup.ts';
 import { readLinks } from '../../demo/links.ts';
 import { jsonNarrator, type Narrator, textNarrator } from '../../demo/narrator.ts';
-import { runDemo } from '../../demo/run.ts';
+import { type DemoSettings, runDemo } from '../../demo/run.ts';
 import { ask, type RequestOutcome, serve } from '../../demo/workload.ts';
 import type { Io } from '../io.ts';
 
@@ -14,6 +14,7 @@ interface DemoOptions {
   readonly step?: true;
   readonly policy?: string;
   readonly httpPolicy?: string;
+  readonly authenticationPolicy?: string;
   readonly output: 'text' | 'json';
 }
 
@@ -30,6 +31,7 @@ export function addDemoCommand(program: Command, io: Io): void {
     .option('--step', 'wait for Enter before each act')
     .option('--policy <file>', 'use this policy in act 2')
     .option('--http-policy <file>', 'use this policy in act 4')
+    .option('--authentication-policy <file>', 'use this policy in act 5')
     .addOption(
       new Option('-o, --output <format>', 'text, or json: one object a line').choices(['text', 'json']).default('text'),
     )
@@ -55,8 +57,9 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
         keep: options.keep ?? false,
         policyFile: options.policy,
         httpPolicyFile: options.httpPolicy,
+        authenticationPolicyFile: options.authenticationPolicy,
         beforeAct: options.step ? (act, signal) => enterPressed(act, signal, narrator) : async () => undefined,
-        readLinks: await linkReader(),
+        ...(await kernelMeans()),
         signal: interruption.signal,
       },
       narrator,
@@ -117,10 +120,13 @@ function listenForSignals(io: Io): Interruption {
 }
 
 /** The addon is loaded only here: `demo --clean` and the workloads work without it. */
-async function linkReader(): Promise<(folder: string) => ReadonlyMap<string, number>> {
+async function kernelMeans(): Promise<Pick<DemoSettings, 'readLinks' | 'openTap'>> {
   const { openKernel } = await import('../../datapath/addon.ts');
   const kernel = openKernel();
-  return (folder) => readLinks(kernel, folder);
+  return {
+    readLinks: (folder) => readLinks(kernel, folder),
+    openTap: (name, events) => kernel.openTap(name, events),
+  };
 }
 
 function enterPressed(act: number, signal: AbortSignal, narrator: Narrator): Promise<void> {
