@@ -119,7 +119,11 @@ class Agent implements AgentView, RunningAgent {
     this.nodeName = config.node;
     this.flows = new FlowStore({ maxFlows: config.flowHistory, maxBytes: config.flowHistoryBytes });
     this.#directory = new Directory(config.node, inputs.version);
-    this.#metrics = new AgentMetrics(inputs.version, () => this.status());
+    this.#metrics = new AgentMetrics(
+      inputs.version,
+      () => this.status(),
+      () => this.#secure?.numbers,
+    );
     if (kernel.mountBpffs(config.bpffs)) inputs.log.info({ path: config.bpffs }, 'bpf file system mounted');
     const pins = pinsOf(config.bpffs, config.instance);
     const steering = { mark: MARK_TO_ENVOY, untracked: MARK_UNTRACKED, envoyPort: config.envoyPort };

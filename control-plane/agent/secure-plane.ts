@@ -8,6 +8,7 @@ import { type HoldNumbers, HoldQueue, type Pair } from '../auth/hold-queue.ts';
 import { type InheritedFacts, InheritedProofs } from '../auth/inherited-proofs.ts';
 import type { Proof, ProofSink } from '../auth/peers.ts';
 import { type BookEntry, ProofBook } from '../auth/proof-book.ts';
+import type { SessionCounters } from '../auth/session/counters.ts';
 import { Sessions } from '../auth/session/sessions.ts';
 import { TlsTransport } from '../auth/session/tls-transport.ts';
 import type { PeerView, ProofView } from '../auth/session/view.ts';
@@ -59,6 +60,15 @@ export interface SecureView {
   readonly peers: readonly PeerView[];
   readonly proofs: readonly ProofView[];
   readonly held: HoldNumbers;
+}
+
+/** For metrics. */
+export interface SecureNumbers {
+  readonly sessions: SessionCounters;
+  readonly held: HoldNumbers;
+  /** Of this node's certificate and its workloads', in milliseconds since the epoch; undefined: there is none. */
+  readonly soonestExpiry: number | undefined;
+  readonly tunnelUp: boolean;
 }
 
 export interface TunnelView {
@@ -403,6 +413,18 @@ export class SecurePlane {
       peers: this.#sessions.peers(),
       proofs: this.#sessions.list(),
       held: this.#queue.numbers,
+    };
+  }
+
+  get numbers(): SecureNumbers {
+    const own = this.#book.list().filter(({ node }) => node === '');
+    const node = this.#certificates.source.node;
+    const ends = [...(node ? [node.notAfter] : []), ...own.map(({ expires }) => expires)];
+    return {
+      sessions: this.#sessions.counters,
+      held: this.#queue.numbers,
+      soonestExpiry: ends.length === 0 ? undefined : Math.min(...ends),
+      tunnelUp: this.#tunnel.status().state === 'up',
     };
   }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { KernelFeatures } from '../datapath/kernel.ts';
 import { MemoryKernel } from '../datapath/memory.ts';
 import { SidestepError } from '../model/error.ts';
-import { type CheckInputs, type CheckResult, runChecks } from './checks.ts';
+import { type CheckInputs, type CheckResult, encryption, runChecks } from './checks.ts';
 
 class KernelWith extends MemoryKernel {
   readonly #changes: Partial<KernelFeatures>;
@@ -25,6 +25,7 @@ function check(features: Partial<KernelFeatures> = {}, inputs: Partial<CheckInpu
     nodeVersion: 'v24.1.0',
     openKernel: () => new KernelWith(features),
     findObject: () => '/usr/lib/sidestep/sidestep.bpf.o',
+    wireguard: '/usr/lib/sidestep/wireguard-go',
     probeEnvoy: async () => 'Envoy 1.40.0',
     ...inputs,
   });
@@ -104,4 +105,21 @@ test('what is not built is said, and nothing that needs it is asked', async () =
   const results = await check({}, { openKernel: missing, findObject: missing });
   expect(bad(results).map(({ name }) => name)).toEqual(['kernel programs are built', 'native addon loads']);
   expect(results.some(({ category }) => category === 'HTTP rules')).toBe(false);
+});
+
+test('a kernel with WireGuard needs nothing else', () => {
+  expect(encryption({ kernel: true, userSpace: false, missing: 'no TUN' })).toMatchObject({ result: 'ok', hint: '' });
+});
+
+test('without it: a process does it, and what that costs is said', () => {
+  const found = encryption({ kernel: false, userSpace: true, missing: undefined });
+  expect(found).toMatchObject({ name: 'WireGuard', result: 'warning' });
+  expect(found.hint).toContain('costs more CPU');
+});
+
+test('with neither: what is refused then, and what is missing', () => {
+  const found = encryption({ kernel: false, userSpace: false, missing: '/dev/net/tun is not there' });
+  expect(found.result).toBe('warning');
+  expect(found.detail).toContain('/dev/net/tun is not there');
+  expect(found.hint).toContain('refused');
 });

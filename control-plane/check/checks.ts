@@ -1,5 +1,6 @@
 /** Can this machine run Sidestep, and what is lost where it can only in part? Each check is one question with a hint. */
 import type { Kernel, KernelFeatures } from '../datapath/kernel.ts';
+import { type TunnelSupport, tunnelSupport } from '../encryption/probe.ts';
 import { SidestepError } from '../model/error.ts';
 
 export interface CheckResult {
@@ -18,6 +19,8 @@ export interface CheckInputs {
   readonly nodeVersion: string;
   /** Opens the addon; its error is a result too. */
   readonly openKernel: () => Kernel;
+  /** Path of wireguard-go, for a kernel without WireGuard. */
+  readonly wireguard: string;
   /** Path of the compiled programs. @throws ADDON_MISSING */
   readonly findObject: () => string;
   /** Looks at Envoy and its module. @returns its version @throws ENVOY_* */
@@ -38,7 +41,8 @@ export async function runChecks(inputs: CheckInputs): Promise<CheckResult[]> {
     const kernel = inputs.openKernel();
     results.push({ category: 'installation', name: 'native addon loads', result: 'ok', detail: '', hint: '' });
     const found = kernel.features();
-    results.push(...features(found), ...httpFeatures(found), await envoy(inputs, kernel));
+    results.push(...features(found), encryption(tunnelSupport(found.wireguard, inputs.wireguard)));
+    results.push(...httpFeatures(found), await envoy(inputs, kernel));
   } catch (error) {
     if (!(error instanceof SidestepError)) throw error;
     results.push({
@@ -151,4 +155,21 @@ async function envoy(inputs: CheckInputs, kernel: Kernel): Promise<CheckResult> 
     if (!(error instanceof SidestepError)) throw error;
     return { ...base, result: 'warning', detail: error.message, hint: error.hint };
   }
+}
+
+/** Needed by policies that ask for authentication, and by --encryption on or strict. */
+export function encryption({ kernel, userSpace, missing }: TunnelSupport): CheckResult {
+  const base = { category: 'kernel', name: 'WireGuard', result: verdict(kernel, 'warning') } as const;
+  if (kernel) return { ...base, detail: '', hint: '' };
+  if (userSpace)
+    return {
+      ...base,
+      detail: 'missing: a process on a TUN device does it',
+      hint: 'Encrypted traffic between nodes costs more CPU, and a process of its own with its memory; CONFIG_WIREGUARD=m or y avoids both.',
+    };
+  return {
+    ...base,
+    detail: `missing, and so is what could stand in: ${missing ?? ''}`,
+    hint: 'What a policy wants authenticated between nodes is refused. Load the module (modprobe wireguard), or run `make deps` on a kernel with CONFIG_TUN.',
+  };
 }

@@ -3,7 +3,9 @@ import { POLICY_NAME, podName, type Role } from './cast.ts';
 import type { ObservedFlow } from './flows.ts';
 import { playHttp } from './http-act.ts';
 import type { Claim, Narrator } from './narrator.ts';
+import { playNodes } from './nodes-act.ts';
 import { type Stage, TIMEOUT_MS } from './stage.ts';
+import type { OpenTap } from './wire.ts';
 import type { RequestOutcome } from './workload.ts';
 
 /** How long a changed policy may take; the rule is milliseconds, but the demo may run on a busy machine. */
@@ -19,6 +21,10 @@ export interface ActSettings {
   readonly policy: string;
   /** Text of act 4's. */
   readonly httpPolicy: string;
+  /** Text of act 5's. */
+  readonly authenticationPolicy: string;
+  /** A device of the demo's own, to hear what is said between the nodes. */
+  readonly openTap: OpenTap;
   /** Ids of the instance's pinned links, by name. */
   readonly links: () => ReadonlyMap<string, number>;
 }
@@ -37,6 +43,10 @@ export function actsOf(settings: ActSettings): readonly { readonly title: string
     {
       title: 'A rule about HTTP: Envoy comes, and goes with it.',
       play: playHttp(settings.httpPolicy, settings.policy),
+    },
+    {
+      title: 'Another node: who speaks is proven, and what is said is encrypted.',
+      play: playNodes(settings.authenticationPolicy, settings.openTap),
     },
   ];
 }

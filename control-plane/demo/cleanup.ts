@@ -2,6 +2,8 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pinsOf } from '../datapath/pins.ts';
+import { controlSocket, tunnelName } from '../encryption/names.ts';
+import { cgroupIfAny, removeCgroup } from '../process/cgroup.ts';
 import { deleteNamespace, folderExists, inside, listNamespaces, ownerOf, removeEmptyFolder } from './namespaces.ts';
 import { run } from './process.ts';
 import { DEMO_FOLDER, DEMO_PREFIX, type DemoRecord, isRunning, readRecords } from './record.ts';
@@ -20,21 +22,30 @@ export function bpffsMounted(): boolean {
  * @param command the sidestep program and its first arguments
  */
 export async function cleanUp(record: DemoRecord, command: readonly string[]): Promise<void> {
-  const node = record.namespaces[0];
-  if (node !== undefined && listNamespaces().includes(node)) {
-    const uninstall = [...command, 'uninstall', '--instance', record.instance];
-    await run('nsenter', inside(node, uninstall), { tolerate: true, timeoutMs: 10_000 });
-  }
+  await Promise.all(record.instances.map((instance, i) => uninstall(instance, record.namespaces[i], command)));
   for (const namespace of record.namespaces) await deleteNamespace(namespace);
-  const pins = pinsOf(BPFFS, record.instance).root;
-  rmSync(pins, { recursive: true, force: true });
-  rmSync(`${SOCKETS}/${record.instance}`, { recursive: true, force: true });
-  removeIfEmpty(dirname(pins));
+  for (const instance of record.instances) removeByForce(instance);
   removeIfEmpty(SOCKETS);
   if (!record.before.bpffs && bpffsMounted() && isUnused(BPFFS)) await run('umount', [BPFFS], { tolerate: true });
   if (!record.before.netnsFolder && folderExists()) await removeEmptyFolder();
   rmSync(record.folder, { recursive: true, force: true });
   removeIfEmpty(DEMO_FOLDER);
+}
+
+async function uninstall(instance: string, node: string | undefined, command: readonly string[]): Promise<void> {
+  if (node === undefined || !listNamespaces().includes(node)) return;
+  const args = [...command, 'uninstall', '--instance', instance];
+  await run('nsenter', inside(node, args), { tolerate: true, timeoutMs: 10_000 });
+}
+
+/** What an instance has outside its namespaces, in which its processes were and with which they ended. */
+export function removeByForce(instance: string): void {
+  const pins = pinsOf(BPFFS, instance).root;
+  rmSync(pins, { recursive: true, force: true });
+  rmSync(`${SOCKETS}/${instance}`, { recursive: true, force: true });
+  rmSync(controlSocket(tunnelName(instance)), { force: true });
+  removeIfEmpty(dirname(pins));
+  for (const cgroup of ['envoy', 'tunnel'].map((name) => cgroupIfAny(instance, name))) if (cgroup) removeCgroup(cgroup);
 }
 
 /**
@@ -50,7 +61,7 @@ export async function sweep(command: readonly string[], options: { kept: boolean
     return pid !== undefined && !known.has(pid) && !existsSync(`/proc/${pid}`);
   });
   for (const namespace of unknown) await deleteNamespace(namespace);
-  return leftovers.map((record) => record.instance);
+  return leftovers.flatMap((record) => record.instances.slice(0, 1));
 }
 
 /** Every bpf file system is born with the kernel's own maps.debug and progs.debug. */

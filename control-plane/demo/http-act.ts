@@ -1,18 +1,15 @@
 /** Act 4: an HTTP rule. Envoy comes with it, enforces and explains it, is replaced when it dies, and goes with it. */
 import { readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Act } from './acts.ts';
 import { podName } from './cast.ts';
 import type { ObservedFlow } from './flows.ts';
 import type { Claim, Narrator } from './narrator.ts';
 import type { Stage } from './stage.ts';
+import { until } from './until.ts';
 import type { RequestOutcome } from './workload.ts';
 
 const ACT = 4;
-/** How long Envoy may take to come, to come back, and to go, on a busy machine. */
-const PATIENCE_MS = 5_000;
 const TAKEN_OVER = 'Envoy killed: nothing passes without it, by name, and another one takes over';
-const POLL_MS = 20;
 const CLOCK_SLACK_MS = 20;
 
 interface EnvoyView {
@@ -23,15 +20,6 @@ interface EnvoyView {
 async function envoyOf(stage: Stage): Promise<EnvoyView> {
   const { body } = await stage.agent.get('/v1/envoy');
   return JSON.parse(body) as EnvoyView;
-}
-
-/** Asks until `wanted`, or the patience ends. @returns the last answer */
-async function until<T>(stage: Stage, ask: () => Promise<T>, wanted: (answer: T) => boolean): Promise<T> {
-  for (const deadline = Date.now() + PATIENCE_MS; ; await delay(POLL_MS)) {
-    stage.signal.throwIfAborted();
-    const answer = await ask();
-    if (wanted(answer) || Date.now() > deadline) return answer;
-  }
 }
 
 /** @param policy text of the file with the HTTP rule; @param before that of the file it replaces */

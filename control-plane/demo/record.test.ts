@@ -10,7 +10,7 @@ function recordOf(root: string, pid: number, startTime: string): DemoRecord {
   return {
     pid,
     startTime,
-    instance: `demo-${pid}`,
+    instances: [`demo-${pid}`],
     folder: join(root, String(pid)),
     namespaces: [],
     before,

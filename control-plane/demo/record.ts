@@ -11,7 +11,8 @@ export interface DemoRecord {
   readonly pid: number;
   /** Start time of that process: process ids are used again. */
   readonly startTime: string;
-  readonly instance: string;
+  /** Of each node; the node's own network namespace stands at the same place in `namespaces`. */
+  readonly instances: readonly string[];
   readonly folder: string;
   readonly namespaces: readonly string[];
   /** What was there before the demo, and so stays. */

@@ -3,13 +3,24 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pinsOf } from '../datapath/pins.ts';
 import { SidestepError } from '../model/error.ts';
-import { actsOf, putInForce } from './acts.ts';
-import { type Cast, castOf, HTTP_POLICY, namespacesOf, POLICY, podName, rolesOf } from './cast.ts';
+import { type ActSettings, actsOf, putInForce } from './acts.ts';
+import {
+  AUTHENTICATION_POLICY,
+  type Cast,
+  castOf,
+  HTTP_POLICY,
+  instancesOf,
+  namespacesOf,
+  POLICY,
+  podName,
+  rolesOf,
+} from './cast.ts';
 import { BPFFS, bpffsMounted, cleanUp, sweep } from './cleanup.ts';
 import { folderExists } from './namespaces.ts';
 import type { Claim, Narrator } from './narrator.ts';
 import { beforeAll, DEMO_FOLDER, type DemoRecord, readRecords, saveRecord, startTimeOf } from './record.ts';
 import { Stage } from './stage.ts';
+import type { OpenTap } from './wire.ts';
 
 export interface DemoSettings {
   /** The sidestep program and its first arguments: the demo starts it again for the agent and for the workloads. */
@@ -21,10 +32,14 @@ export interface DemoSettings {
   readonly policyFile: string | undefined;
   /** Another file for act 4. */
   readonly httpPolicyFile: string | undefined;
+  /** Another file for act 5. */
+  readonly authenticationPolicyFile: string | undefined;
   /** Called before every act but the first; the demo goes on when it resolves. */
   readonly beforeAct: (act: number, signal: AbortSignal) => Promise<void>;
   /** Ids of the links pinned in a folder, by name. */
   readonly readLinks: (folder: string) => ReadonlyMap<string, number>;
+  /** A device of the demo's own, to hear what is said between the nodes. */
+  readonly openTap: OpenTap;
   /** Aborted: stop, clean up, reject with the signal's reason. */
   readonly signal: AbortSignal;
 }
@@ -36,8 +51,11 @@ export interface DemoSettings {
 export async function runDemo(settings: DemoSettings, narrator: Narrator): Promise<boolean> {
   if (process.geteuid?.() !== 0)
     throw new SidestepError('KERNEL_PERMISSION', 'The demo makes network namespaces: run it as root.');
-  const policy = settings.policyFile === undefined ? POLICY : readPolicy(settings.policyFile);
-  const httpPolicy = settings.httpPolicyFile === undefined ? HTTP_POLICY : readPolicy(settings.httpPolicyFile);
+  const policies = {
+    policy: readPolicy(settings.policyFile, POLICY),
+    httpPolicy: readPolicy(settings.httpPolicyFile, HTTP_POLICY),
+    authenticationPolicy: readPolicy(settings.authenticationPolicyFile, AUTHENTICATION_POLICY),
+  };
   await sweep(settings.command, { kept: false });
   const cast = castOf(process.pid);
   const record = recordOf(cast);
@@ -50,8 +68,8 @@ export async function runDemo(settings: DemoSettings, narrator: Narrator): Promi
     const started = Date.now();
     await stage.setUp();
     narrator.say(`Stage set in ${seconds(started).toFixed(1)} s.`);
-    narrator.ready({ instance: record.instance, folder: record.folder, namespaces: namespacesByName(cast) });
-    const passed = await play(settings, stage, record, policy, httpPolicy, narrator);
+    narrator.ready({ instance: instancesOf(record.pid)[0], folder: record.folder, namespaces: namespacesByName(cast) });
+    const passed = await play(settings, stage, record, policies, narrator);
     if (settings.keep) {
       await stage.strike();
       settings.signal.throwIfAborted();
@@ -69,7 +87,10 @@ export async function runDemo(settings: DemoSettings, narrator: Narrator): Promi
   }
 }
 
-function readPolicy(file: string): string {
+type Policies = Pick<ActSettings, 'policy' | 'httpPolicy' | 'authenticationPolicy'>;
+
+function readPolicy(file: string | undefined, otherwise: string): string {
+  if (file === undefined) return otherwise;
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
@@ -82,7 +103,7 @@ function recordOf(cast: Cast): DemoRecord {
   return {
     pid,
     startTime: startTimeOf(pid),
-    instance: `demo-${pid}`,
+    instances: instancesOf(pid),
     folder: join(DEMO_FOLDER, String(pid)),
     namespaces: namespacesOf(cast),
     before: beforeAll({ bpffs: bpffsMounted(), netnsFolder: folderExists() }, readRecords()),
@@ -94,15 +115,14 @@ async function play(
   settings: DemoSettings,
   stage: Stage,
   record: DemoRecord,
-  policy: string,
-  httpPolicy: string,
+  policies: Policies,
   narrator: Narrator,
 ): Promise<boolean> {
   const claims: Claim[] = [];
   const began = Date.now();
-  const links = (): ReadonlyMap<string, number> => settings.readLinks(pinsOf(BPFFS, record.instance).links);
-  if (settings.act !== undefined && settings.act > 2) await putInForce(stage, policy);
-  for (const [index, { title, play }] of actsOf({ policy, httpPolicy, links }).entries()) {
+  const links = (): ReadonlyMap<string, number> => settings.readLinks(pinsOf(BPFFS, instancesOf(record.pid)[0]).links);
+  if (settings.act !== undefined && settings.act > 2) await putInForce(stage, policies.policy);
+  for (const [index, { title, play }] of actsOf({ ...policies, links, openTap: settings.openTap }).entries()) {
     const act = index + 1;
     if (settings.act !== undefined && act !== settings.act) continue;
     if (act > 1) await settings.beforeAct(act, settings.signal);
@@ -130,28 +150,34 @@ function introduce(cast: Cast, narrator: Narrator): void {
     `  ${name.padEnd(30)} ${address.padEnd(12)} ${what}`;
   narrator.say(
     'One node and three workloads, each in a network namespace of its own on this machine. Nothing is installed in',
-    'the workloads; the agent on the node loads programs into the kernel, at the veth of each workload.',
+    'the workloads; the agent on the node loads programs into the kernel, at the veth of each workload. Another node',
+    'joins in act 5.',
     ...rolesOf(cast).map((role) => row(podName(role), role.attachment.ipv4, `app=${role.app}`)),
+    row(podName(cast.remote), cast.remote.attachment.ipv4, `app=${cast.remote.app}, on the other node`),
   );
 }
 
 function namespacesByName(cast: Cast): Readonly<Record<string, string>> {
-  const workloads = rolesOf(cast).map((role) => [role.pod, role.attachment.namespace]);
-  return Object.fromEntries([['node', cast.node.namespace], ...workloads]);
+  const workloads = [...rolesOf(cast), cast.remote].map((role) => [role.pod, role.attachment.namespace]);
+  return Object.fromEntries([['node', cast.node.namespace], ['node-2', cast.second.namespace], ...workloads]);
 }
 
 function whatToTry(cast: Cast, record: DemoRecord): readonly string[] {
-  const { frontend, intruder, backend } = cast;
+  const { frontend, remote, intruder, backend } = cast;
+  const [instance] = instancesOf(record.pid);
   const ask = (namespace: string): string =>
     `  nsenter --net=/run/netns/${namespace} curl -m 1 http://${backend.attachment.ipv4}:8080/`;
   return [
     '',
     'Everything is still there. To try:',
-    `  sidestep observe --follow --instance ${record.instance}`,
+    `  sidestep observe --follow --instance ${instance}`,
     ask(frontend.attachment.namespace),
+    ask(remote.attachment.namespace),
     ask(intruder.attachment.namespace),
     `  edit the files in ${join(record.folder, 'manifests')}`,
-    `  sidestep status --instance ${record.instance}`,
+    `  sidestep status --instance ${instance}`,
+    `  sidestep auth list --instance ${instance}`,
+    `  sidestep tunnel list --instance ${instance}`,
     'To clean up:',
     '  sidestep demo --clean',
   ];

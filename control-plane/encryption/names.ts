@@ -24,3 +24,8 @@ export function holdName(instance: string): string {
 export function tunnelName(instance: string): string {
   return deviceName('swg', instance);
 }
+
+/** Of the process on a device: built into wireguard-go. */
+export function controlSocket(device: string): string {
+  return `/var/run/wireguard/${device}.sock`;
+}

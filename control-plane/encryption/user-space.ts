@@ -3,10 +3,10 @@
  * With it the device goes, and with the device the route.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SidestepError } from '../model/error.ts';
 import { publicKeyOf } from './keys.ts';
+import { controlSocket } from './names.ts';
 import type { EngineState, TunnelEngine, TunnelKernel, TunnelLog, TunnelSettings } from './ports.ts';
 import type { TunnelPeer, TunnelPrefix } from './tunnel.ts';
 import { encodePeer, encodeRemoval, encodeSettings } from './uapi.ts';
@@ -14,8 +14,6 @@ import { UapiClient } from './uapi-client.ts';
 import { WireGuardProcess, type WireGuardProcessOptions } from './wireguard-process.ts';
 
 export const USER_SPACE_KIND = 'tun';
-/** Built into wireguard-go; the same folder for all network namespaces. */
-const SOCKETS = '/var/run/wireguard';
 /** Of one exchange; a process under full load answers in a few milliseconds. */
 const ANSWER_MS = 5_000;
 const START_MS = 10_000;
@@ -35,7 +33,7 @@ export class UserSpaceEngine implements TunnelEngine {
     this.#name = options.name;
     this.#log = log;
     this.#process = new WireGuardProcess(kernel, options);
-    this.#socket = join(SOCKETS, `${options.name}.sock`);
+    this.#socket = controlSocket(options.name);
     this.#uapi = new UapiClient(this.#socket, ANSWER_MS);
   }
 

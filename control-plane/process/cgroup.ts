@@ -49,6 +49,16 @@ export function processCgroup(
   return { path: join(unified.path, own), systemd: named && join(named.path, own) };
 }
 
+/** undefined: no cgroup2 file system is mounted, so that there is none of ours either. */
+export function cgroupIfAny(instance: string, name: string): ProcessCgroup | undefined {
+  try {
+    return processCgroup(instance, name);
+  } catch (error) {
+    if (error instanceof SidestepError && error.code === 'KERNEL_FEATURE_MISSING') return undefined;
+    throw error;
+  }
+}
+
 /** Before anything is attached to it or started in it. */
 export function createCgroup({ path, systemd }: ProcessCgroup): void {
   mkdirSync(path, { recursive: true });

@@ -1,5 +1,10 @@
 /** Two nodes: identities proven by certificates, packets through the tunnel, and nothing in the clear. */
+import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { inside } from '../../control-plane/demo/namespaces.ts';
+import { run } from '../../control-plane/demo/process.ts';
+import { controlSocket } from '../../control-plane/encryption/names.ts';
+import { cgroupIfAny } from '../../control-plane/process/cgroup.ts';
 import { sendBulk, sink } from '../lib/bulk.ts';
 import { type Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
 import { ask, HTTP_PORT, httpServer } from '../lib/http.ts';
@@ -25,6 +30,15 @@ function secure(cluster: Cluster, rule: object = required('frontend')): void {
 
 async function retransmissions(pod: ClusterPod): Promise<number> {
   return (await snmp(pod.namespace)).get('Tcp.RetransSegs') ?? 0;
+}
+
+function isAlive(pid: number | undefined): boolean {
+  try {
+    // A zombie has ended.
+    return pid !== undefined && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 describe('authentication between two nodes', () => {
@@ -180,5 +194,29 @@ describe('authentication between two nodes', () => {
       'refused',
       ({ source, dropReason }) => source === podName(client) && dropReason === 'AUTH_REQUIRED',
     );
+  });
+
+  test('uninstall takes the tunnel, its process and its way out along, and can be done twice', async () => {
+    const { command, instance, stateDirectory } = second.agent.settings;
+    const { tunnel } = JSON.parse((await second.agent.cli(['tunnel', 'list', '-o', 'json'])).stdout) as {
+      tunnel: { name: string; pid?: number };
+    };
+    const seen = async (): Promise<readonly string[]> => {
+      const show = 'ip -o link; ip rule; ip -6 rule; ip route show table 2005; ip -6 route show table 2005';
+      const { stdout } = await run('nsenter', inside(second.namespace, ['sh', '-c', `${show} 2>&1`]));
+      const there = stdout.split('\n').filter((line) => line.includes(tunnel.name) || /2005|unreachable/.test(line));
+      return [
+        ...there.filter((line) => !line.includes('does not exist')),
+        ...(isAlive(tunnel.pid) ? ['its process'] : []),
+        ...(existsSync(cgroupIfAny(instance, 'tunnel')?.path ?? '') ? ['its control group'] : []),
+        ...(existsSync(controlSocket(tunnel.name)) ? ['its socket'] : []),
+      ];
+    };
+    expect((await seen()).length).toBeGreaterThan(4);
+    const uninstall = [...command, 'uninstall', '--instance', instance, '--state-dir', stateDirectory];
+    const first = await run('nsenter', inside(second.namespace, uninstall));
+    expect(first.stdout).toContain('the tunnel taken down');
+    expect(await seen()).toEqual([]);
+    expect((await run('nsenter', inside(second.namespace, uninstall))).code).toBe(0);
   });
 });

@@ -29,12 +29,23 @@ async function machine(): Promise<Record<string, readonly string[]>> {
     pins: listing('/sys/fs/bpf'),
     sockets: listing('/run/sidestep'),
     folders: listing('/run/sidestep-demo'),
+    tunnelSockets: listing('/var/run/wireguard'),
+    controlGroups: controlGroups(),
     processes: demoProcesses(),
   };
 }
 
 function listing(folder: string): readonly string[] {
   return existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String).sort() : [];
+}
+
+/** Of demos only: other tests may run beside. */
+function controlGroups(): readonly string[] {
+  const mounts = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([, , type = '']) => type.startsWith('cgroup'));
+  return mounts.flatMap(([, path = '']) => readdirSync(path).filter((name) => name.startsWith('sidestep-demo-')));
 }
 
 function demoProcesses(): readonly string[] {
@@ -47,7 +58,7 @@ function demoProcesses(): readonly string[] {
         return [];
       }
     })
-    .filter((command) => /sidestep.*(demo|agent)|demo-workload/.test(command));
+    .filter((command) => /sidestep.*(demo|agent)|demo-workload|wireguard-go/.test(command));
 }
 
 function start(...args: readonly string[]): Child {
@@ -81,7 +92,10 @@ test('every claim of the demo holds, within a minute, and nothing is left behind
   const told = await toldBy(start());
   expect(told.claims.filter((claim) => !claim.holds)).toEqual([]);
   expect(told).toMatchObject({ exit: { code: 0 }, outcome: { passed: true } });
-  expect(told.claims.map((claim) => claim.act)).toEqual([1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4]);
+  expect(told.claims.map((claim) => claim.act)).toEqual([
+    ...[1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4],
+    ...[5, 5, 5, 5, 5, 5, 5, 5],
+  ]);
   expect(told.outcome?.seconds).toBeLessThan(60);
   expect(await machine()).toEqual(before);
 });
@@ -105,6 +119,8 @@ describe('interrupted at any moment, it leaves nothing behind', () => {
     ['SIGINT', 130, 4_100, 3],
     ['SIGTERM', 143, 2_400, 4],
     ['SIGINT', 130, 3_500, 4],
+    ['SIGTERM', 143, 4_000, 5],
+    ['SIGINT', 130, 8_000, 5],
   ] as const;
 
   test.each(moments)('%s, exit %i, after %i ms, act %s', async (signal, code, milliseconds, act) => {
@@ -163,7 +179,7 @@ describe('sabotaged, it fails and names the false claim', () => {
     readonly what: string;
     readonly act: number;
     /** Option, and the text of the file that it names. */
-    readonly policy?: readonly ['--policy' | '--http-policy', string];
+    readonly policy?: readonly ['--policy' | '--http-policy' | '--authentication-policy', string];
     readonly environment?: Readonly<Record<string, string>>;
     readonly falseClaims: readonly string[];
   }
@@ -197,6 +213,14 @@ describe('sabotaged, it fails and names the false claim', () => {
       { what: 'no HTTP rule at all', act: 4, policy: ['--http-policy', POLICY], falseClaims: NO_ENVOY.toSpliced(1, 1) },
       { what: 'no Envoy', act: 4, environment: { SIDESTEP_ENVOY: AWAY }, falseClaims: NO_ENVOY },
       { what: 'no identity module', act: 4, environment: { SIDESTEP_ENVOY_MODULE: AWAY }, falseClaims: NO_ENVOY },
+    ],
+    [
+      {
+        what: 'a policy without authentication',
+        act: 5,
+        policy: ['--authentication-policy', POLICY],
+        falseClaims: ['authenticated and encrypted', 'both ends have proven themselves', 'the live transfer stops'],
+      },
     ],
   ];
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
 import { type Pins, pinsOf } from '../../control-plane/datapath/pins.ts';
 import { AgentProcess } from '../../control-plane/demo/agent-process.ts';
+import { removeByForce } from '../../control-plane/demo/cleanup.ts';
 import { FlowFollower, type ObservedFlow } from '../../control-plane/demo/flows.ts';
 import { readLinks } from '../../control-plane/demo/links.ts';
 import { ManifestFolder, namespaceManifest, podManifest } from '../../control-plane/demo/manifests.ts';
@@ -178,8 +179,7 @@ export function policyName(name: string): string {
 export async function removeInstance(instance: string): Promise<void> {
   // The agent leaves it to the next one.
   await endEnvoy(join(SOCKETS, instance), instance);
-  rmSync(pinsOf(BPFFS, instance).root, { recursive: true, force: true });
-  rmSync(join(SOCKETS, instance), { recursive: true, force: true });
+  removeByForce(instance);
   for (const folder of [join(BPFFS, 'sidestep'), SOCKETS])
     if (existsSync(folder) && readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
 }

@@ -18,10 +18,11 @@ export function addCheckCommand(program: Command, io: Io): void {
       '\nExamples:\n  sidestep check --pre\n  sidestep check -o json | jq .ok\n\nExit: 0 fine, 1 it cannot run here, 79 it can, with something less.',
     )
     .action(async (options: { output: string }) => {
-      const [{ runChecks }, { openKernel }, { findObject }] = await Promise.all([
+      const [{ runChecks }, { openKernel }, { findObject }, { installedWireGuard }] = await Promise.all([
         import('../../check/checks.ts'),
         import('../../datapath/addon.ts'),
         import('../../datapath/load.ts'),
+        import('../../agent/installed.ts'),
       ]);
       const results = await runChecks({
         platform: process.platform,
@@ -29,6 +30,7 @@ export function addCheckCommand(program: Command, io: Io): void {
         uid: process.getuid?.() ?? -1,
         nodeVersion: process.version,
         openKernel,
+        wireguard: process.env['SIDESTEP_WIREGUARD'] ?? installedWireGuard(),
         findObject: () => findObject(import.meta.dirname),
         probeEnvoy: probe,
       });

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { sweep } from '../../demo/cleanup.ts';
 import { readLinks } from '../../demo/links.ts';
 import { jsonNarrator, type Narrator, textNarrator } from '../../demo/narrator.ts';
-import { runDemo } from '../../demo/run.ts';
+import { type DemoSettings, runDemo } from '../../demo/run.ts';
 import { ask, type RequestOutcome, serve } from '../../demo/workload.ts';
 import type { Io } from '../io.ts';
 
@@ -15,6 +15,7 @@ interface DemoOptions {
   readonly act?: string;
   readonly policy?: string;
   readonly httpPolicy?: string;
+  readonly authenticationPolicy?: string;
   readonly output: 'text' | 'json';
 }
 
@@ -29,9 +30,10 @@ export function addDemoCommand(program: Command, io: Io): void {
     .option('--keep', 'leave everything running and say what to try')
     .option('--clean', 'remove what demos have left, kept ones included, and do nothing else')
     .option('--step', 'wait for Enter before each act')
-    .addOption(new Option('--act <number>', 'play only this act').choices(['1', '2', '3', '4']))
+    .addOption(new Option('--act <number>', 'play only this act').choices(['1', '2', '3', '4', '5']))
     .option('--policy <file>', 'use this policy in act 2')
     .option('--http-policy <file>', 'use this policy in act 4')
+    .option('--authentication-policy <file>', 'use this policy in act 5')
     .addOption(
       new Option('-o, --output <format>', 'text, or json: one object a line').choices(['text', 'json']).default('text'),
     )
@@ -58,8 +60,9 @@ async function demo(options: DemoOptions, io: Io): Promise<void> {
         act: options.act === undefined ? undefined : Number(options.act),
         policyFile: options.policy,
         httpPolicyFile: options.httpPolicy,
+        authenticationPolicyFile: options.authenticationPolicy,
         beforeAct: options.step ? (act, signal) => enterPressed(act, signal, narrator) : async () => undefined,
-        readLinks: await linkReader(),
+        ...(await kernelMeans()),
         signal: interruption.signal,
       },
       narrator,
@@ -120,10 +123,13 @@ function listenForSignals(io: Io): Interruption {
 }
 
 /** The addon is loaded only here: `demo --clean` and the workloads work without it. */
-async function linkReader(): Promise<(folder: string) => ReadonlyMap<string, number>> {
+async function kernelMeans(): Promise<Pick<DemoSettings, 'readLinks' | 'openTap'>> {
   const { openKernel } = await import('../../datapath/addon.ts');
   const kernel = openKernel();
-  return (folder) => readLinks(kernel, folder);
+  return {
+    readLinks: (folder) => readLinks(kernel, folder),
+    openTap: (name, events) => kernel.openTap(name, events),
+  };
 }
 
 function enterPressed(act: number, signal: AbortSignal, narrator: Narrator): Promise<void> {

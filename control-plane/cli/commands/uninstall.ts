@@ -35,18 +35,27 @@ export function addUninstallCommand(program: Command, io: Io): void {
       const stateDir = options.stateDir ?? `/var/lib/sidestep/${options.instance}`;
       const stopped = await stopAgent(runDir);
       const { endEnvoy } = await import('../../envoy/end.ts');
+      const { removeTunnel } = await import('../../encryption/uninstall.ts');
+      const { cgroupIfAny } = await import('../../process/cgroup.ts');
       const { removeSteering } = await import('../../datapath/steering.ts');
       const kernel = openKernel();
       const pins = pinsOf(options.bpffs, options.instance);
       const envoy = await endEnvoy(runDir, options.instance);
       removeSteering(kernel, pins, options.instance, stateDir);
       const removed = uninstallDatapath(kernel, pins);
+      // After the hooks: while they stand, what must be encrypted is refused; without its rule it would go out in the clear.
+      const tunnel = await removeTunnel({
+        kernel,
+        instance: options.instance,
+        runDir,
+        cgroup: cgroupIfAny(options.instance, 'tunnel'),
+      });
       rmSync(runDir, { recursive: true, force: true });
       rmSync(stateDir, { recursive: true, force: true });
       io.out(
         options.output === 'json'
-          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, envoyPid: envoy ?? null, ...removed })}\n`
-          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}${envoy === undefined ? '' : `, Envoy ${envoy} ended`}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
+          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, envoyPid: envoy ?? null, tunnel, ...removed })}\n`
+          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}${envoy === undefined ? '' : `, Envoy ${envoy} ended`}${tunnel ? ', the tunnel taken down' : ''}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
       );
     });
 }
