@@ -6,6 +6,7 @@ import { CertificateAuthority, LocalLink } from '../auth/embedded/certificate-au
 import { RemoteLink } from '../auth/embedded/remote-link.ts';
 import { AuthorityServer } from '../auth/embedded/server.ts';
 import { EmbeddedSvidSource } from '../auth/embedded/source.ts';
+import { nodeId } from '../auth/spiffe-id.ts';
 import type { SvidSource } from '../auth/svid.ts';
 import { SidestepError } from '../model/error.ts';
 import type { MeshNode } from '../model/objects.ts';
@@ -21,30 +22,41 @@ export interface CertificateParts {
 
 type Settings = Pick<
   Config,
-  'svidSource' | 'trustDomain' | 'node' | 'stateDir' | 'ca' | 'caPort' | 'joinTokenFile' | 'svidDir'
+  | 'svidSource'
+  | 'trustDomain'
+  | 'node'
+  | 'stateDir'
+  | 'ca'
+  | 'caPort'
+  | 'joinTokenFile'
+  | 'svidDir'
+  | 'spireWorkloadSocket'
+  | 'spireAdminSocket'
 >;
 
 export class Certificates {
   readonly source: SvidSource;
   readonly #settings: Settings;
   readonly #parts: CertificateParts;
-  readonly #deferred: DeferredSource | undefined;
+  #deferred: DeferredSource | undefined;
   #authority: CertificateAuthority | undefined;
   #server: AuthorityServer | undefined;
 
-  private constructor(settings: Settings, parts: CertificateParts) {
+  /** @param source undefined: the embedded authority, wherever it is */
+  private constructor(settings: Settings, parts: CertificateParts, source: SvidSource | undefined) {
     this.#settings = settings;
     this.#parts = parts;
-    this.#deferred = new DeferredSource(
-      'embedded',
-      new SidestepError('CA_UNKNOWN', 'no node of the mesh says that it holds the certificate authority'),
-    );
-    this.source = this.#deferred;
+    if (source === undefined)
+      this.#deferred = new DeferredSource(
+        'embedded',
+        new SidestepError('CA_UNKNOWN', 'no node of the mesh says that it holds the certificate authority'),
+      );
+    this.source = source ?? (this.#deferred as DeferredSource);
   }
 
   /** @throws STATE_UNUSABLE, CA_*, SVID_* */
   static async open(settings: Settings, parts: CertificateParts): Promise<Certificates> {
-    const self = new Certificates(settings, parts);
+    const self = new Certificates(settings, parts, await sourceOf(settings, parts.clock));
     await self.meshChanged();
     return self;
   }
@@ -132,5 +144,28 @@ function readToken(file: string): string | undefined {
     return readFileSync(file, 'utf8');
   } catch {
     return undefined; // as if none was given: the error that follows names the token
+  }
+}
+
+/** Loaded only where they are used. @throws CONFIG_INVALID */
+async function sourceOf(settings: Settings, clock: Clock): Promise<SvidSource | undefined> {
+  const { svidSource, trustDomain, svidDir } = settings;
+  const own = nodeId(trustDomain, settings.node);
+  switch (svidSource) {
+    case 'embedded':
+      return undefined;
+    case 'files': {
+      if (svidDir === undefined)
+        throw new SidestepError('CONFIG_INVALID', 'svidDir: --svid-source files needs a folder of certificates', {
+          hint: 'Add --svid-dir DIR; docs/reference/certificates.md says what is in it.',
+        });
+      const { FilesSvidSource } = await import('../auth/files/source.ts');
+      return new FilesSvidSource({ dir: svidDir, trustDomain, nodeId: own, clock });
+    }
+    case 'spire': {
+      const { SpireSvidSource } = await import('../auth/spire/source.ts');
+      const { spireWorkloadSocket: workloadSocket, spireAdminSocket: adminSocket } = settings;
+      return new SpireSvidSource({ trustDomain, nodeId: own, workloadSocket, adminSocket, clock, random: Math.random });
+    }
   }
 }

@@ -68,7 +68,7 @@ export class ClusterNode {
   }
 }
 
-const linkAddress = (number: number): string => `198.51.100.${number}`;
+export const linkAddress = (number: number): string => `198.51.100.${number}`;
 const linkAddress6 = (number: number): string => `2001:db8:51::${number}`;
 const WIRE = 'wire';
 
