@@ -243,6 +243,16 @@ test('an Envoy that is not there is named', async () => {
   });
 });
 
+/** `ready` is said of the process; its listener comes by discovery, a moment later. */
+async function listening(): Promise<void> {
+  const answers = (): Promise<boolean> =>
+    ask(new Agent()).then(
+      () => true,
+      () => false,
+    );
+  await expect.poll(answers, { timeout: 5_000, interval: 20 }).toBe(true);
+}
+
 describe('it ends', () => {
   test('when nobody wanted it for the idle time', async () => {
     const { manager, pid } = await ready();
@@ -257,6 +267,7 @@ describe('it ends', () => {
 
   test('with its last connection, which is asked to close after its next response', async () => {
     const { manager, pid } = await ready();
+    await listening();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     expect(await ask(agent)).toMatchObject({
       status: 403,
@@ -273,6 +284,7 @@ describe('it ends', () => {
 
   test('not when it is wanted again while it drains, and connections stay', async () => {
     const { manager, pid } = await ready();
+    await listening();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     await ask(agent);
     manager.want(false);
