@@ -117,6 +117,8 @@ static int receive(struct connection *c)
 	ssize_t size = read(c->fd, c->answer + c->got, sizeof c->answer - 1 - c->got);
 	int status;
 
+	if (size < 0 && errno == EAGAIN)
+		die("no answer within 5 s");
 	if (size <= 0)
 		die("the connection was closed");
 	c->got += size;
@@ -128,6 +130,8 @@ static int receive(struct connection *c)
 
 static void prepare(const char *address, const char *port, const char *count)
 {
+	struct timeval patience = { 5, 0 };
+
 	connection_count = atoi(count);
 	if (connection_count < 1 || connection_count > MOST_CONNECTIONS)
 		die("connections");
@@ -139,6 +143,7 @@ static void prepare(const char *address, const char *port, const char *count)
 		struct epoll_event e = { .events = EPOLLIN, .data.ptr = c };
 
 		c->fd = open_socket(address, port, SOCK_STREAM);
+		setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 		epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &e);
 		send_request(c, 1);
 		while (!receive(c))
