@@ -219,7 +219,11 @@ describe('sabotaged, it fails and names the false claim', () => {
         what: 'a policy without authentication',
         act: 5,
         policy: ['--authentication-policy', POLICY],
-        falseClaims: ['authenticated and encrypted', 'both ends have proven themselves', 'the live transfer stops'],
+        falseClaims: [
+          'it is answered, authenticated and encrypted',
+          'both ends have proven themselves',
+          'without its certificate the live transfer stops',
+        ],
       },
     ],
   ];
