@@ -1,6 +1,5 @@
 /** Where this node's certificates come from, by configuration; for the embedded CA also who holds its key. */
 import { readFileSync } from 'node:fs';
-import type { Clock } from '../auth/clock.ts';
 import { DeferredSource } from '../auth/deferred-source.ts';
 import { CertificateAuthority, LocalLink } from '../auth/embedded/certificate-authority.ts';
 import { RemoteLink } from '../auth/embedded/remote-link.ts';
@@ -8,6 +7,7 @@ import { AuthorityServer } from '../auth/embedded/server.ts';
 import { EmbeddedSvidSource } from '../auth/embedded/source.ts';
 import { nodeId } from '../auth/spiffe-id.ts';
 import type { SvidSource } from '../auth/svid.ts';
+import type { Clock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
 import type { MeshNode } from '../model/objects.ts';
 import type { Config } from './config.ts';

@@ -3,7 +3,7 @@
  * the device for packets that wait. The chain: certificate -> session -> tunnel key -> source address -> identity; the kernel
  * holds the last link (bpf/lib/protect.h). Open while a policy asks for authentication or all pod traffic is encrypted.
  */
-import { systemClock } from '../auth/clock.ts';
+
 import { type HoldNumbers, HoldQueue, type Pair } from '../auth/hold-queue.ts';
 import { type InheritedFacts, InheritedProofs } from '../auth/inherited-proofs.ts';
 import type { Proof, ProofSink } from '../auth/peers.ts';
@@ -28,6 +28,7 @@ import type { TunnelStatus } from '../encryption/status.ts';
 import type { SupervisedTunnel } from '../encryption/supervised.ts';
 import type { TunnelPeerState } from '../encryption/tunnel.ts';
 import { formatAddress } from '../model/address.ts';
+import { systemClock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
 import type { MeshNode, ObjectSet } from '../model/objects.ts';
 import type { Snapshot } from '../model/snapshot.ts';

@@ -1,5 +1,5 @@
 /** Timers for moments that may lie years ahead. */
-import type { Clock } from './clock.ts';
+import type { Clock } from '../model/clock.ts';
 
 /** setTimeout takes 24.8 days; a day also catches a clock that was set. */
 const LONGEST_MS = 86_400_000;

@@ -1,5 +1,5 @@
 /** For tests: time that passes when it is told, and patience with what takes real time. */
-import type { Clock } from './clock.ts';
+import type { Clock } from '../model/clock.ts';
 import { NOW } from './samples.ts';
 
 /** For vi.waitFor: the machine may be busy; the test's own timeout ends it. */

@@ -2,9 +2,10 @@
  * What a source has at the moment: the bundle, the SVIDs in use, and what is wrong. What has expired, or leads to no authority
  * of the bundle any more, is taken off by itself.
  */
+
+import type { Clock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
 import { atTime } from './at-time.ts';
-import type { Clock } from './clock.ts';
 import type { Svid, TrustBundle } from './svid.ts';
 import { verifySvid } from './verify.ts';
 

@@ -1,7 +1,7 @@
 /** Chooses the kind of tunnel and puts its parts together. */
 import { join } from 'node:path';
+import type { Clock } from '../model/clock.ts';
 import type { ProcessCgroup } from '../process/cgroup.ts';
-import type { Clock } from '../process/clock.ts';
 import { KERNEL_KIND, KernelEngine } from './kernel.ts';
 import { loadKeys } from './keys.ts';
 import { tunnelName } from './names.ts';

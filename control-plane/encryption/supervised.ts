@@ -2,8 +2,9 @@
  * The tunnel as the agent has it: puts device, settings, peers and routes in place in the one order that lets nothing out in the
  * clear, watches what it made, and makes it anew, peers and all, when it is lost.
  */
+
+import type { Clock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
-import type { Clock } from '../process/clock.ts';
 import { portBusy } from './kernel.ts';
 import { keyText, type TunnelKeys } from './keys.ts';
 import { tunnelMtu } from './mtu.ts';

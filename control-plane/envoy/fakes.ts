@@ -1,6 +1,6 @@
 /** For tests: an Envoy that lives, dies and hangs as it is told. */
 
-import type { Clock } from '../process/clock.ts';
+import type { Clock } from '../model/clock.ts';
 import type {
   EnvoyAdmin,
   EnvoyCommand,

@@ -2,7 +2,7 @@
  * Is this process alive, and does it answer? Watches one Envoy: gone is seen within a poll; hung, when two questions in a
  * row stay unanswered, within 1.75 s. An Envoy whose main thread works (a large update, a starved machine) is busy, not hung.
  */
-import type { Clock } from '../process/clock.ts';
+import type { Clock } from '../model/clock.ts';
 import type { EnvoyAdmin, EnvoyLauncher, EnvoyProcess, ProcessLook } from './ports.ts';
 
 export interface HealthTimes {

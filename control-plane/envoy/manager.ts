@@ -1,6 +1,7 @@
 /** Performs what state.ts decides: one Envoy, there while somebody wants it, replaced when it is lost, left behind for the next agent. */
+
+import type { Clock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
-import type { Clock } from '../process/clock.ts';
 import { HEALTH_TIMES, type HealthTimes, HealthWatch } from './health.ts';
 import type {
   EnvoyAdmin,

@@ -1,5 +1,5 @@
 /** The timers of a state: named, each at most once, cleared together. */
-import type { Clock } from '../process/clock.ts';
+import type { Clock } from '../model/clock.ts';
 import type { Timer } from './state.ts';
 
 interface Running {

@@ -1,5 +1,5 @@
 /** For tests: time that passes when it is told. */
-import type { Clock } from './clock.ts';
+import type { Clock } from '../model/clock.ts';
 
 /** Lets everything that waits for a promise go on. */
 function settle(): Promise<void> {

@@ -1,9 +1,9 @@
 /** The source of certificates against a real SPIRE: issue, rotate, take back, and a restart of SPIRE's agent under use. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../control-plane/auth/clock.ts';
 import { SpireSvidSource } from '../../control-plane/auth/spire/source.ts';
 import type { ServiceAccountRef } from '../../control-plane/auth/svid.ts';
 import { verifySvid } from '../../control-plane/auth/verify.ts';
+import { systemClock } from '../../control-plane/model/clock.ts';
 import { OWN_ID, OWN_SELECTORS, Spire, TRUST_DOMAIN } from './spire.ts';
 
 const WEB = { namespace: 'shop', serviceAccount: 'web' };

@@ -7,9 +7,9 @@ import { createInterface } from 'node:readline';
 import { openKernel } from '../../control-plane/datapath/addon.ts';
 import { openTunnel, type TunnelOptions } from '../../control-plane/encryption/open.ts';
 import { removeTunnel } from '../../control-plane/encryption/uninstall.ts';
+import { systemClock } from '../../control-plane/model/clock.ts';
 import { SidestepError } from '../../control-plane/model/error.ts';
 import { processCgroup } from '../../control-plane/process/cgroup.ts';
-import { systemClock } from '../../control-plane/process/clock.ts';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as TunnelOptions;
 

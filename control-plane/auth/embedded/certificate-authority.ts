@@ -4,8 +4,8 @@
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import type { Whereabouts } from '../peers.ts';
 import { authorityId, isSegment, nodeId, workloadId } from '../spiffe-id.ts';
 import type { ServiceAccountRef, Svid, TrustBundle } from '../svid.ts';

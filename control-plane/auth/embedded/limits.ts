@@ -1,6 +1,6 @@
 /** How much may one address ask for? Token buckets, as many as there are addresses that asked lately. */
 import { isIPv4 } from 'node:net';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../model/clock.ts';
 
 const MAX_BUCKETS = 4096;
 

@@ -1,7 +1,7 @@
 /** The way to the authority over the network: one connection at a time, kept for a moment, one question at a time. */
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import { authorityId, nodeId } from '../spiffe-id.ts';
 import type { ServiceAccountRef, Svid, TrustBundle } from '../svid.ts';
 import { presentedChain, tlsMaterial } from '../tls-peer.ts';

@@ -1,7 +1,8 @@
 /** When is a certificate fetched? At once, again at about half of its life, and after a failure with growing waits. */
+
+import type { Clock } from '../../model/clock.ts';
 import { atTime } from '../at-time.ts';
 import { backoffMs, type Random } from '../backoff.ts';
-import type { Clock } from '../clock.ts';
 import type { Svid } from '../svid.ts';
 
 const RETRY = { firstMs: 1000, mostMs: 60_000 };

@@ -2,8 +2,8 @@
 import { constants } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import { parseSpiffeId } from '../spiffe-id.ts';
 import type { Svid } from '../svid.ts';
 import { presentedChain, tlsMaterial } from '../tls-peer.ts';

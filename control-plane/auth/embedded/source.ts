@@ -1,10 +1,10 @@
 /** SVIDs from the embedded authority: makes the keys, has them signed, renews in time. Keys of workloads are on no disk. */
 import { generateKeyPairSync } from 'node:crypto';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import type { ErrorCode } from '../../model/error-codes.ts';
 import type { Random } from '../backoff.ts';
 import { readCertificate } from '../certificate.ts';
-import type { Clock } from '../clock.ts';
 import { ownSvid } from '../own-svid.ts';
 import { Shelf } from '../shelf.ts';
 import { nodeId, workloadId } from '../spiffe-id.ts';

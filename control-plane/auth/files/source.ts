@@ -5,9 +5,9 @@
  */
 import { type FSWatcher, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import { parseChain, readCertificate } from '../certificate.ts';
-import type { Clock } from '../clock.ts';
 import { ownSvid } from '../own-svid.ts';
 import { Shelf } from '../shelf.ts';
 import { isSegment, workloadId } from '../spiffe-id.ts';

@@ -1,7 +1,7 @@
 /** Who waits for a proof: packets that are held, by their pair of identities. */
 
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import type { Side } from './ledger.ts';
 
 /** One pair, with this node's identity and the other's. */

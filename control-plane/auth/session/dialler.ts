@@ -1,6 +1,7 @@
 /** When is a node dialled? The lower node does it at once; the higher one when a packet waits, or the other has not in a while. */
+
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import { Backoff } from './backoff.ts';
 import type { Times } from './limits.ts';
 import type { Channel } from './ports.ts';

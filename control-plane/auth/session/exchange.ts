@@ -6,9 +6,9 @@
  * whoever asked may send a packet as soon as it has it.
  */
 import { setImmediate as yieldToOthers } from 'node:timers/promises';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import { ERRORS, type ErrorCode } from '../../model/error-codes.ts';
-import type { Clock } from '../clock.ts';
 import type { Proof, Whereabouts } from '../peers.ts';
 import { parseSpiffeId } from '../spiffe-id.ts';
 import type { Svid, SvidSource, TrustBundle } from '../svid.ts';

@@ -1,8 +1,8 @@
 /** For tests: time that passes when it is told, certificates from memory, a sink that remembers, a network of queues. */
 import { createHmac, randomBytes } from 'node:crypto';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import type { ErrorCode } from '../../model/error-codes.ts';
-import type { Clock } from '../clock.ts';
 import type { PeerNode, Proof, ProofSink, TunnelKey, Whereabouts } from '../peers.ts';
 import { nodeId, workloadId } from '../spiffe-id.ts';
 import type { ServiceAccountRef, Svid, SvidSource, TrustBundle } from '../svid.ts';

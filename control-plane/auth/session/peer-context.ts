@@ -1,6 +1,7 @@
 /** What every peer is given, and what is asked of it. */
+
+import type { Clock } from '../../model/clock.ts';
 import type { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import type { ProofSink, Whereabouts } from '../peers.ts';
 import type { ServiceAccountRef, SvidSource, TrustBundle } from '../svid.ts';
 import type { Counters } from './counters.ts';

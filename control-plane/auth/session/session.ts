@@ -4,8 +4,9 @@
  *
  *   hello ──both Hellos──► keys ──both committed──► open ──► closed (from anywhere)
  */
+
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import type { Clock } from '../clock.ts';
 import type { ProofSink, TunnelKey } from '../peers.ts';
 import type { Exchange } from './exchange.ts';
 import { KeyAgreement } from './key-agreement.ts';

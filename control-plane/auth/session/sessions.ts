@@ -3,8 +3,8 @@
  * Proves identities and hands over tunnel keys; who is told of it is the sink.
  */
 import { randomBytes } from 'node:crypto';
+import { type Clock, systemClock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import { type Clock, systemClock } from '../clock.ts';
 import type { PeerNode, ProofSink, Whereabouts } from '../peers.ts';
 import { parseSpiffeId } from '../spiffe-id.ts';
 import type { ServiceAccountRef, SvidSource, TrustBundle } from '../svid.ts';

@@ -1,8 +1,8 @@
 /** A channel over a TLS socket whose other end has been verified. */
 import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import { ERRORS, type ErrorCode } from '../../model/error-codes.ts';
-import type { Clock } from '../clock.ts';
 import { FrameReader, frame } from './frames.ts';
 import { decodeMessage, encodeMessage, type Message } from './messages.ts';
 import type { Channel, ChannelEvents, PeerCertificate } from './ports.ts';

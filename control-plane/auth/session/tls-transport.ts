@@ -1,8 +1,8 @@
 /** Channels over TCP and TLS 1.3: listening, dialling, and turning away who is no node that we know. */
 import net, { type AddressInfo, type Server, type Socket } from 'node:net';
 import tls, { type SecureContext, type TLSSocket } from 'node:tls';
+import { type Clock, systemClock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
-import { type Clock, systemClock } from '../clock.ts';
 import type { PeerNode } from '../peers.ts';
 import { nodeId } from '../spiffe-id.ts';
 import type { Svid, SvidSource, TrustBundle } from '../svid.ts';

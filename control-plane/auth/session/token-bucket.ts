@@ -1,5 +1,5 @@
 /** May it go on? So many a second, and a number at once; what is taken above it has to be waited for. */
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../../model/clock.ts';
 
 export class TokenBucket {
   readonly #rate: number;

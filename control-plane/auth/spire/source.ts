@@ -4,10 +4,10 @@
  * it expires.
  */
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import type { Clock } from '../../model/clock.ts';
 import { SidestepError } from '../../model/error.ts';
 import type { Random } from '../backoff.ts';
 import { parseChain } from '../certificate.ts';
-import type { Clock } from '../clock.ts';
 import { ownSvid } from '../own-svid.ts';
 import { Shelf } from '../shelf.ts';
 import { workloadId } from '../spiffe-id.ts';

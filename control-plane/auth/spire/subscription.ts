@@ -1,7 +1,7 @@
 /** One stream of messages from a gRPC server, opened again for as long as it is wanted. */
 import { type Client, type ClientReadableStream, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import type { Clock } from '../../model/clock.ts';
 import { backoffMs, type Random } from '../backoff.ts';
-import type { Clock } from '../clock.ts';
 
 const RETRY = { firstMs: 500, mostMs: 5000 };
 
