@@ -45,7 +45,7 @@ class Discovery {
   constructor(path: string) {
     const cache = new ResourceCache();
     this.#ads = new DeltaAdsServer(cache);
-    const traffic = translate(new Map(), { modulePath: MODULE_IN_ENVOY, port, marks: [0x400] });
+    const traffic = translate(new Map(), { modulePath: MODULE_IN_ENVOY, port, marks: [] });
     for (const [type, resources] of encodeTraffic(new Codec<XdsMessages>(XDS_TABLE), traffic))
       cache.set(type, resources);
     this.#server = new GrpcServer({ path, mode: 0o600, owner: { uid: NOBODY, gid: NOBODY } });

@@ -38,7 +38,7 @@ describe('a real Envoy', () => {
     const translated = translate(new Map(rulesets.map((each) => [each.id, each])), {
       modulePath: MODULE,
       port,
-      marks: [0x400],
+      marks: [],
     });
     const backendPort = (backend.address() as AddressInfo).port;
     const known = knownListener('known', knownPort, translated, {

@@ -156,7 +156,7 @@ s.sendto(b"x", ("${lab.b.ipv4}", 7000)); print(s.recv(9))`;
     await sender.stop();
     await receiver.stop();
     const { sent } = JSON.parse(sender.lines.at(-1) ?? '{}') as { sent: number };
-    expect(sent).toBeGreaterThan(500);
+    expect(sent).toBeGreaterThan(50);
     expect(JSON.parse(receiver.lines.at(-1) ?? '{}')).toMatchObject({ received: sent });
   });
 
