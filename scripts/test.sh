@@ -39,7 +39,6 @@ suite unit
 suite envoy
 suite tunnel
 suite bpf
-suite tunnel
 suite e2e
 step "chaos, short form" node test/chaos/main.ts --short
 
