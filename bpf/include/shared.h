@@ -374,6 +374,7 @@ enum statistic {
 	STATISTIC_HELD_OVERFLOW = 16,	/* of a flow that has too many waiting */
 	STATISTIC_HELD_LOST = 17,	/* came back and nobody knew them any more */
 	STATISTIC_UPSTREAM_REFUSED = 18, /* connections of Envoy to a backend that policy or authentication forbids */
+	STATISTIC_TUNNEL_ASTRAY = 19,	/* came out of the tunnel for no pod of this node */
 	STATISTIC_COUNT = 24,
 };
 

@@ -181,7 +181,11 @@ __weak __noinline int judge(struct __sk_buff *skb, __u32 initiator, __u32 hook)
 	err = protect_flow(from, to, &w->decision, &w->protect);
 	if (err && (is_bypassed(from->namespace_id) || is_bypassed(to->namespace_id))) {
 		w->protect.security = 0;
-		w->decision.egress.rule = RULE_BYPASS;
+		/* The halves of this node: nobody is shown the other's. */
+		if (from->ifindex)
+			w->decision.egress.rule = RULE_BYPASS;
+		if (to->ifindex)
+			w->decision.ingress.rule = RULE_BYPASS;
 		return 0;
 	}
 	return err;

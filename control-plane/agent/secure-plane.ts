@@ -20,6 +20,7 @@ import { mapped } from '../datapath/interfaces.ts';
 import type { Closeable, Kernel, KernelObject } from '../datapath/kernel.ts';
 import type { Tap } from '../datapath/kernel-devices.ts';
 import type { Protection } from '../datapath/protection.ts';
+import { TunnelGuard } from '../datapath/tunnel-guard.ts';
 import { AllowedAddresses } from '../encryption/allowed.ts';
 import { TunnelBinding } from '../encryption/binding.ts';
 import { holdName } from '../encryption/names.ts';
@@ -95,6 +96,7 @@ export class SecurePlane {
   readonly #startedAt = Date.now();
   readonly #allowed = new AllowedAddresses();
   readonly #tunnel: SupervisedTunnel;
+  readonly #guard: TunnelGuard;
   readonly #binding: TunnelBinding;
   readonly #sessions: Sessions;
   readonly #queue: HoldQueue;
@@ -113,7 +115,8 @@ export class SecurePlane {
     this.#mesh = mesh;
     this.#certificates = certificates;
     this.#inherited = new InheritedProofs(parts.protection.entries());
-    const { config, kernel, log, wireguard } = parts;
+    const { config, kernel, object, log, wireguard } = parts;
+    this.#guard = new TunnelGuard(kernel, object);
     const { instance, stateDir, runDir, node, trustDomain, sessionPort, tunnelPort, tunnelMtu } = config;
     this.#tunnel = openTunnel(
       {
@@ -131,7 +134,10 @@ export class SecurePlane {
         binary: wireguard,
         port: tunnelPort,
         ...(tunnelMtu === undefined ? {} : { mtu: tunnelMtu }),
-        changed: () => this.#devicesChanged(),
+        changed: () => {
+          this.#guardTunnel();
+          this.#devicesChanged();
+        },
       },
     );
     this.#binding = new TunnelBinding(this.#tunnel, node);
@@ -228,6 +234,16 @@ export class SecurePlane {
     }
   }
 
+  /** @returns whether somebody had taken it away */
+  #guardTunnel(): boolean {
+    try {
+      return this.#guard.ensure(this.#tunnel.ifindex);
+    } catch (error) {
+      this.#parts.log.error({ err: error }, 'what comes out of the tunnel for pods that have left may be forwarded');
+      return false;
+    }
+  }
+
   #devicesChanged(): void {
     this.#parts.protection.setDevices({
       tunnel: this.#tunnel.ifindex,
@@ -300,7 +316,7 @@ export class SecurePlane {
     if (this.#mending || this.#tunnel.ifindex === 0) return;
     this.#mending = true;
     try {
-      const mended = await this.#tunnel.ensure();
+      const mended = [...(await this.#tunnel.ensure()), ...(this.#guardTunnel() ? ['program on its device'] : [])];
       if (mended.length > 0) this.#parts.log.warn({ mended }, 'put back what somebody took away from the tunnel');
     } catch (error) {
       if (!this.#closed) this.#parts.log.error({ err: error }, 'the tunnel could not be put back');

@@ -1,8 +1,11 @@
 /** Timers for moments that may lie years ahead. */
 import type { Clock } from '../model/clock.ts';
 
-/** setTimeout takes 24.8 days; a day also catches a clock that was set. */
-const LONGEST_MS = 86_400_000;
+/**
+ * Timers do not know that the clock was set, or that the machine slept: it is looked at this often. What waits for longer than
+ * 24.8 days, which is what setTimeout takes, needs it anyway.
+ */
+const LONGEST_MS = 10_000;
 
 /** Calls once, when the clock shows `at` or later; never at once. @returns takes it back */
 export function atTime(clock: Clock, at: number, action: () => void): () => void {

@@ -12,7 +12,7 @@ function settle(): Promise<void> {
 
 export class FakeClock implements Clock {
   #now: number;
-  #timers: { readonly at: number; readonly action: () => void }[] = [];
+  #timers: { at: number; readonly action: () => void }[] = [];
 
   constructor(now = NOW) {
     this.#now = now;
@@ -33,6 +33,12 @@ export class FakeClock implements Clock {
   /** Timers that are set. */
   get waiting(): number {
     return this.#timers.length;
+  }
+
+  /** Set by so much, forward or back, of which timers know nothing. */
+  set(ms: number): void {
+    this.#now += ms;
+    for (const timer of this.#timers) timer.at += ms;
   }
 
   async advance(ms: number): Promise<void> {

@@ -37,6 +37,7 @@ const PROGRAMS = [
   'envoy_connect6',
   'envoy_identity',
   'put_back',
+  'leave_tunnel',
 ] as const;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

@@ -1,10 +1,12 @@
 /** Attempts to get past what binds an identity to its tunnel: by packets, by meddling with the tunnel, by false claims. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ipBatch } from '../../control-plane/demo/namespaces.ts';
 import {
   authenticationOf,
   flowsOf,
   hexKey,
   ip,
+  privateKeyOf,
   proofsOf,
   secured,
   tunnelOf,
@@ -13,8 +15,9 @@ import {
   wgSetDevice,
 } from '../lib/authentication.ts';
 import { type Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
+import { StockWireguard, wg, wgPeer } from '../lib/stock-wireguard.ts';
 import { podName } from '../lib/system.ts';
-import { macOf, snmp } from '../lib/topology.ts';
+import { type Host, macOf, snmp } from '../lib/topology.ts';
 import {
   askUdp,
   connectTcp,
@@ -193,6 +196,70 @@ describe('attacks on authentication between two nodes', () => {
       } finally {
         process.kill(pid, 'SIGCONT');
       }
+    });
+  });
+
+  test('another preshared key by the stock wg tool: the same, and it is put back', async () => {
+    const { tunnel, peers } = await tunnelOf(second);
+    const device = tunnel?.name ?? '';
+    const [peer] = peers;
+    if (peer === undefined) throw new Error('no peer');
+    const presharedKey = (): Promise<string> => wg(second.namespace, ['show', device, 'preshared-keys']);
+    const before = await presharedKey();
+    await nothingInTheClear(async () => {
+      const { pid } = second.agent;
+      if (pid === undefined) throw new Error('no agent');
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await wg(second.namespace, ['set', device, 'peer', peer.publicKey, 'remove']);
+        await wgPeer(second.namespace, device, { ...peer, presharedKey: await wg(second.namespace, ['genpsk']) });
+        expect(await presharedKey()).not.toBe(before);
+        expect(await askUdp(client, server, 'ipv4', UDP_PORT)).toMatchObject({ outcome: 'timeout' });
+        expect(await connectTcp(client, server, 'ipv6', TCP_PORT)).toMatchObject({ outcome: 'timeout' });
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+      await expect.poll(presharedKey, { timeout: BACK_MS }).toBe(before);
+    });
+  });
+
+  describe('somebody between the nodes with a WireGuard of its own, the node’s public key and endpoint', () => {
+    let outsider: Host;
+    beforeAll(async () => {
+      outsider = await cluster.outsider('outsider');
+    });
+
+    test.each([
+      ['a key of its own', () => wg(outsider.namespace, ['genkey'])],
+      ['the first node’s key, without the preshared one', async () => privateKeyOf(first)],
+    ])('and %s: no handshake, and nothing passes', async (_, key) => {
+      const { tunnel } = await tunnelOf(second);
+      const stock = await StockWireguard.start(outsider, await key());
+      try {
+        await wgPeer(outsider.namespace, stock.device, {
+          publicKey: tunnel?.publicKey ?? '',
+          endpoint: `${second.address}:${tunnel?.port}`,
+          allowed: ['0.0.0.0/0', '::/0'],
+        });
+        await ipBatch(outsider.namespace, [
+          `addr add ${client.ipv4}/32 dev ${stock.device}`,
+          `addr add ${client.ipv6}/128 dev ${stock.device} nodad`,
+          `link set ${stock.device} up`,
+          `route add ${server.ipv4}/32 dev ${stock.device} src ${client.ipv4}`,
+          `route add ${server.ipv6}/128 dev ${stock.device} src ${client.ipv6}`,
+        ]);
+        const before = await received();
+        expect(await connectTcp(outsider, server, 'ipv4', TCP_PORT)).toMatchObject({ outcome: 'timeout' });
+        expect(await askUdp(outsider, server, 'ipv6', UDP_PORT)).toMatchObject({ outcome: 'timeout' });
+        const seen = await stock.seen();
+        expect(seen.handshake).toBe(0);
+        // It is not that it has not tried.
+        expect(seen.sent).toBeGreaterThan(0);
+        expect(await received()).toBe(before);
+      } finally {
+        await stock.stop();
+      }
+      await answered();
     });
   });
 

@@ -3,12 +3,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inside } from '../../control-plane/demo/namespaces.ts';
 import { Child } from '../../control-plane/demo/process.ts';
-import { authenticationOf, proofsOf, secured, tunnelOf, tunnelPid } from '../lib/authentication.ts';
+import { authenticationOf, proofsOf, required, secured, tunnelOf, tunnelPid } from '../lib/authentication.ts';
 import { Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
 import { ask, httpServer, urlOf } from '../lib/http.ts';
 import { podName } from '../lib/system.ts';
 import { ROOT } from '../lib/tools.ts';
-import { askUdp, connectTcp, FAMILIES, tcpEchoServer, UdpStream, udpEchoServer } from '../lib/traffic.ts';
+import {
+  askUdp,
+  connectTcp,
+  FAMILIES,
+  HeldConnection,
+  tcpEchoServer,
+  UdpStream,
+  udpEchoServer,
+} from '../lib/traffic.ts';
 import { Wire } from '../lib/wire.ts';
 
 const TCP_PORT = 9300;
@@ -147,6 +155,106 @@ describe('agents that fail, with authentication between two nodes', () => {
     );
     expect(flow).toMatchObject({ verdict: 'FORWARDED', encrypted: false });
     expect(flow.summary).toContain('authenticated, encrypted: no (same node)');
+  });
+});
+
+describe('break glass: bypass, with authentication between two nodes', () => {
+  let cluster: Cluster;
+  let first: ClusterNode;
+  let second: ClusterNode;
+  let client: ClusterPod;
+  /** Proven; and one that cannot be. */
+  let server: ClusterPod;
+  let sealed: ClusterPod;
+
+  beforeAll(async () => {
+    cluster = await meshed('glass', 2);
+    [first, second] = cluster.nodes as [ClusterNode, ClusterNode];
+    client = await cluster.pod('frontend', first);
+    server = await cluster.pod('backend', second);
+    sealed = await cluster.pod('sealed', second);
+    for (const pod of [server, sealed]) {
+      await tcpEchoServer(pod, TCP_PORT);
+      await udpEchoServer(pod, UDP_PORT);
+    }
+    secured(cluster, 'backend', 'frontend');
+    const rule = { ...required('frontend'), authentication: { mode: 'test-always-fail' } };
+    cluster.policy('sealed', { endpointSelector: { matchLabels: { app: 'sealed' } }, ingress: [rule] });
+  }, 60_000);
+  afterAll(() => cluster?.remove());
+
+  async function bypass(state: 'on' | 'off'): Promise<void> {
+    for (const { agent } of cluster.nodes) await agent.cli(['bypass', state]);
+  }
+
+  async function status(node: ClusterNode): Promise<{ readonly code: number; readonly text: string }> {
+    const { code, stdout } = await node.agent.cli(['status'], { tolerate: true });
+    return { code, text: stdout };
+  }
+
+  const refused = (to: ClusterPod): Promise<void> =>
+    expect.poll(() => askUdp(client, to, 'ipv4', UDP_PORT), { timeout: 10_000 }).toMatchObject({ outcome: 'timeout' });
+
+  test('off: what is proven passes, what is not is refused', async () => {
+    await expect
+      .poll(() => askUdp(client, server, 'ipv4', UDP_PORT), { timeout: PROVEN_MS })
+      .toMatchObject({ outcome: 'answered' });
+    await refused(sealed);
+  });
+
+  test('on: what is proven stays proven and encrypted; what is not passes as it is, and status and records say so', async () => {
+    await bypass('on');
+    for (const node of cluster.nodes)
+      expect(await status(node)).toMatchObject({ code: 79, text: expect.stringContaining('ON for everything') });
+    const wire = await Wire.listen(cluster, MARKER);
+    const proven = await connectTcp(client, server, 'ipv4', TCP_PORT);
+    expect(proven).toMatchObject({ outcome: 'answered' });
+    expect((await wire.stop()).others).toEqual([]);
+    expect(await first.flow('proven', ({ sourcePort }) => sourcePort === proven.port)).toMatchObject({
+      authenticated: true,
+      encrypted: true,
+    });
+    const open = await Wire.listen(cluster, MARKER);
+    const unproven = await connectTcp(client, sealed, 'ipv4', TCP_PORT);
+    expect(unproven).toMatchObject({ outcome: 'answered' });
+    expect((await open.stop()).others).toContain(`${client.ipv4}:${unproven.port} > ${sealed.ipv4}:${TCP_PORT} TCP`);
+    for (const node of cluster.nodes) {
+      const flow = await node.flow('the one that is let pass', ({ sourcePort }) => sourcePort === unproven.port);
+      expect(flow).toMatchObject({ verdict: 'FORWARDED', authenticated: false, encrypted: false });
+      expect(flow.summary).toContain('bypass is on');
+    }
+  });
+
+  test('off again: what it let pass is refused at its next packet, and nothing new passes', async () => {
+    const held = await HeldConnection.open(client, sealed, 'ipv4', TCP_PORT);
+    await held.alive();
+    await bypass('off');
+    const flow = await first.flow(
+      'the one that was let pass',
+      ({ sourcePort, verdict }) => sourcePort === held.port && verdict === 'DROPPED',
+    );
+    expect(flow).toMatchObject({ dropReason: 'AUTH_REQUIRED' });
+    await expect(held.alive(1, 1_500)).rejects.toThrow();
+    await held.close();
+    const wire = await Wire.listen(cluster, MARKER);
+    await refused(sealed);
+    expect(await connectTcp(client, sealed, 'ipv6', TCP_PORT)).toMatchObject({ outcome: 'timeout' });
+    expect(await connectTcp(client, server, 'ipv6', TCP_PORT)).toMatchObject({ outcome: 'answered' });
+    expect((await wire.stop()).others).toEqual([]);
+    for (const node of cluster.nodes) expect((await status(node)).text).toMatch(/Bypass +off/);
+  });
+
+  test('with both agents dead: on and off work all the same', async () => {
+    for (const { agent } of cluster.nodes) await agent.killHard();
+    await refused(sealed);
+    await bypass('on');
+    expect(await askUdp(client, sealed, 'ipv6', UDP_PORT)).toMatchObject({ outcome: 'answered' });
+    expect(await askUdp(client, server, 'ipv6', UDP_PORT)).toMatchObject({ outcome: 'answered' });
+    await bypass('off');
+    await refused(sealed);
+    expect(await askUdp(client, server, 'ipv6', UDP_PORT)).toMatchObject({ outcome: 'answered' });
+    await cluster.start();
+    await refused(sealed);
   });
 });
 

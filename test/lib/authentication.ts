@@ -1,5 +1,7 @@
 /** What a node says about its certificates, proofs and tunnel; and how others meddle with that tunnel. */
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { SecureView, TunnelView } from '../../control-plane/agent/secure-plane.ts';
 import { type ObservedFlow, parseFlow } from '../../control-plane/demo/flows.ts';
 import { run } from '../../control-plane/demo/process.ts';
@@ -57,6 +59,10 @@ export async function wgSet(node: ClusterNode, ...lines: readonly string[]): Pro
 export async function wgSetDevice(device: string, ...lines: readonly string[]): Promise<void> {
   await new UapiClient(`${SOCKETS}/${device}.sock`, ANSWER_MS).send(`set=1\n${lines.join('\n')}\n\n`);
 }
+
+/** Of a node's tunnel, in base64: what its root can read. */
+export const privateKeyOf = ({ agent }: ClusterNode): string =>
+  readFileSync(join(agent.settings.stateDirectory, 'tunnel/private.key'), 'utf8').trim();
 
 export const hexKey = (base64: string): string => Buffer.from(base64, 'base64').toString('hex');
 

@@ -8,11 +8,13 @@ import { ManifestFolder, namespaceManifest, podManifest } from '../../control-pl
 import {
   createNamespace,
   deleteNamespace,
+  inside,
   ipBatch,
   listNamespaces,
   orphans,
 } from '../../control-plane/demo/namespaces.ts';
 import { attachRouted, createNode, type NodeNetwork } from '../../control-plane/demo/network.ts';
+import { run } from '../../control-plane/demo/process.ts';
 import { NAMESPACE, removeInstance, sweepInstances } from './system.ts';
 import { ROOT } from './tools.ts';
 import { type Host, TEST_PREFIX } from './topology.ts';
@@ -62,15 +64,31 @@ export class ClusterNode {
     throw new Error(`${this.name}: no flow: ${what}. The last ones:\n${this.#flows?.last(8).join('\n')}`);
   }
 
+  /** Takes everything of it off its namespace, as an operator does with a node that leaves for good. */
+  async uninstall(): Promise<void> {
+    await this.close();
+    const { command, instance, stateDirectory } = this.agent.settings;
+    await run(
+      'nsenter',
+      inside(this.namespace, [...command, 'uninstall', '--instance', instance, '--state-dir', stateDirectory]),
+    );
+  }
+
   async close(): Promise<void> {
     await this.#flows?.stop();
     await this.agent.stop();
   }
 }
 
+/** Of the agent of node `number`. */
+export type ArgumentsOf = (number: number, folder: string) => readonly string[];
+export type EnvironmentOf = (number: number, folder: string) => Readonly<Record<string, string>>;
+
 export const linkAddress = (number: number): string => `198.51.100.${number}`;
 const linkAddress6 = (number: number): string => `2001:db8:51::${number}`;
 const WIRE = 'wire';
+/** The last byte of its addresses. */
+const OUTSIDER = 66;
 
 export class Cluster implements AsyncDisposable {
   readonly nodes: readonly ClusterNode[];
@@ -78,32 +96,42 @@ export class Cluster implements AsyncDisposable {
   readonly folder: string;
   readonly #prefix: string;
   readonly #pods = new Map<string, ClusterPod>();
+  /** Beside those that it began with. */
+  readonly #more: ClusterNode[] = [];
 
-  private constructor(name: string, count: number, argumentsOf: (node: number, folder: string) => readonly string[]) {
+  private constructor(name: string, count: number, argumentsOf: ArgumentsOf, environmentOf: EnvironmentOf) {
     this.#prefix = `${TEST_PREFIX}-${process.pid}-${name}`;
     this.folder = mkdtempSync(join(tmpdir(), `${this.#prefix}-`));
     this.manifests = new ManifestFolder(join(this.folder, 'manifests'));
     this.manifests.write('namespace.yaml', namespaceManifest(NAMESPACE));
-    this.nodes = Array.from({ length: count }, (_, i) => this.#node(i + 1, argumentsOf(i + 1, this.folder)));
+    this.nodes = Array.from({ length: count }, (_, i) => {
+      const environment = environmentOf(i + 1, this.folder);
+      return this.#node(`node-${i + 1}`, i + 1, argumentsOf(i + 1, this.folder), environment);
+    });
   }
 
-  #node(number: number, extraArguments: readonly string[]): ClusterNode {
-    const name = `node-${number}`;
-    const stateDirectory = join(this.folder, `state-${number}`);
+  #node(
+    name: string,
+    number: number,
+    extraArguments: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ): ClusterNode {
+    const stateDirectory = join(this.folder, `state-of-${name}`);
     mkdirSync(stateDirectory);
+    const settings = Object.entries(environment).map(([key, value]) => `${key}=${value}`);
     const network = {
       namespace: `${this.#prefix}-n${number}`,
       ipv4: `10.7${number}.255.1`,
       ipv6: `fd7${number}::ffff`,
     };
     const agent = new AgentProcess({
-      command: [join(ROOT, 'bin/sidestep')],
+      command: [...(settings.length > 0 ? ['env', ...settings] : []), join(ROOT, 'bin/sidestep')],
       namespace: network.namespace,
       node: name,
       instance: `${this.#prefix}-n${number}`,
       source: this.manifests.path,
       stateDirectory,
-      logFile: join(this.folder, `agent-${number}.log`),
+      logFile: join(this.folder, `agent-of-${name}.log`),
       extraArguments,
     });
     return new ClusterNode(name, number, network, agent);
@@ -116,11 +144,12 @@ export class Cluster implements AsyncDisposable {
   static async create(
     name: string,
     count: number,
-    argumentsOf: (node: number, folder: string) => readonly string[],
+    argumentsOf: ArgumentsOf,
+    environmentOf: EnvironmentOf = () => ({}),
   ): Promise<Cluster> {
     await sweepInstances();
     for (const namespace of orphans(TEST_PREFIX)) await deleteNamespace(namespace);
-    const cluster = new Cluster(name, count, argumentsOf);
+    const cluster = new Cluster(name, count, argumentsOf, environmentOf);
     await cluster.#removeNamespaces();
     await cluster.#connect();
     return cluster;
@@ -177,29 +206,85 @@ export class Cluster implements AsyncDisposable {
       ipv4: `10.7${node.number}.0.${index}`,
       ipv6: `fd7${node.number}::${index}`,
     };
-    await attachRouted(node.network, pod);
+    // At once: several may be made at the same time.
     this.#pods.set(name, pod);
+    await attachRouted(node.network, pod);
     this.announce(pod, app, labels);
     return pod;
   }
 
-  announce(
-    { name, namespace: netns, node, ipv4, ipv6 }: ClusterPod,
+  /**
+   * A pod that has `addresses` from now on, wherever they were before: their old holder must be deleted. Of an earlier pod of
+   * the same name it is the successor, as a StatefulSet's on another node.
+   */
+  async podAt(
+    name: string,
+    node: ClusterNode,
+    { ipv4, ipv6 }: Pick<Host, 'ipv4' | 'ipv6'>,
     app = name,
-    labels: Readonly<Record<string, string>> = {},
-  ): void {
-    this.manifests.write(
-      `pod-${name}.yaml`,
-      podManifest({
-        namespace: NAMESPACE,
-        name,
-        labels: { app, ...labels },
-        addresses: [ipv4, ipv6],
-        netns,
-        node: node.name,
-        serviceAccount: app,
-      }),
-    );
+  ): Promise<ClusterPod> {
+    const namespace = `${this.#prefix}-${name}-at${node.number}`;
+    const pod: ClusterPod = { name, node, namespace, nodeInterface: `to-${name}`.slice(0, 15), ipv4, ipv6 };
+    await attachRouted(node.network, pod);
+    for (const other of this.nodes.filter(({ number }) => number !== node.number))
+      await ipBatch(other.namespace, [
+        `route replace ${ipv4}/32 via ${linkAddress(node.number)}`,
+        `route replace ${ipv6}/128 via ${linkAddress6(node.number)}`,
+      ]);
+    this.announce(pod, app);
+    return pod;
+  }
+
+  /** A pod with the name, the service account and the addresses of another, which only one node's own manifests know. */
+  async impostor(of: ClusterPod, node: ClusterNode, manifests: ManifestFolder): Promise<ClusterPod> {
+    const pod: ClusterPod = { ...of, node, namespace: `${of.namespace}-at${node.number}` };
+    await attachRouted(node.network, pod);
+    manifests.write(`pod-${pod.name}.yaml`, manifestOf(pod, pod.name, {}));
+    return pod;
+  }
+
+  /** Its interface and namespace go, as a CNI does it; what the manifests say stays. */
+  async deletePod({ namespace, node, nodeInterface }: ClusterPod): Promise<void> {
+    // First: connections that are not closed yet keep a namespace alive behind its name.
+    await ipBatch(node.namespace, [`link del ${nodeInterface}`]);
+    await deleteNamespace(namespace);
+  }
+
+  /** Somebody on what is between the nodes who is none of them. */
+  async outsider(name: string): Promise<Host> {
+    const outsider: Host = {
+      name,
+      namespace: `${this.#prefix}-${name}`,
+      ipv4: linkAddress(OUTSIDER),
+      ipv6: linkAddress6(OUTSIDER),
+    };
+    await createNamespace(outsider.namespace);
+    await ipBatch(this.wire, [
+      `link add outside type veth peer name uplink0 netns ${outsider.namespace}`,
+      `link set outside master ${WIRE} up`,
+    ]);
+    await ipBatch(outsider.namespace, [
+      'link set uplink0 up',
+      `addr add ${outsider.ipv4}/24 dev uplink0`,
+      `addr add ${outsider.ipv6}/64 dev uplink0 nodad`,
+    ]);
+    return outsider;
+  }
+
+  /** The node is no longer one of the mesh, by what the others are told. */
+  dismiss({ name }: ClusterNode): void {
+    this.manifests.remove(`sidestepnode-${name}.yaml`);
+  }
+
+  /** Another node, with another name and state, that has the machine and the addresses of one that was uninstalled. */
+  successor(node: ClusterNode, name: string, argumentsOf: ArgumentsOf): ClusterNode {
+    const successor = this.#node(name, node.number, argumentsOf(node.number, this.folder), {});
+    this.#more.push(successor);
+    return successor;
+  }
+
+  announce(pod: ClusterPod, app = pod.name, labels: Readonly<Record<string, string>> = {}): void {
+    this.manifests.write(`pod-${pod.name}.yaml`, manifestOf(pod, app, labels));
   }
 
   withdraw(name: string): void {
@@ -230,27 +315,64 @@ export class Cluster implements AsyncDisposable {
   }
 
   async remove(): Promise<void> {
-    for (const node of this.nodes) await node.close();
+    for (const node of [...this.nodes, ...this.#more]) await node.close();
     await this.#removeNamespaces();
     for (const { agent } of this.nodes) await removeInstance(agent.settings.instance);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
+function manifestOf(
+  { name, namespace: netns, node, ipv4, ipv6 }: ClusterPod,
+  app: string,
+  labels: Readonly<Record<string, string>>,
+): string {
+  return podManifest({
+    namespace: NAMESPACE,
+    name,
+    labels: { app, ...labels },
+    addresses: [ipv4, ipv6],
+    netns,
+    node: node.name,
+    serviceAccount: app,
+  });
+}
+
+const tokenFile = (folder: string, node: string): string => join(folder, `join-token-${node}`);
+
+/** Options of an agent that joins by token. */
+export function joining(name: string, address: string, folder: string): readonly string[] {
+  return ['--node-addresses', address, '--ca', 'false', '--join-token-file', tokenFile(folder, name)];
+}
+
+/** Lets a node that was not started yet join. */
+export async function admit(cluster: Cluster, { name }: ClusterNode): Promise<void> {
+  const made = await cluster.nodes[0]?.agent.cli(['ca', 'token', name]);
+  writeFileSync(tokenFile(cluster.folder, name), made?.stdout ?? '', { mode: 0o600 });
+}
+
 /** Nodes whose agents have certificates: node 1 holds the authority, the others join by token. */
-export async function meshed(name: string, count: number, more: readonly string[] = []): Promise<Cluster> {
-  const token = (folder: string, node: number): string => join(folder, `join-token-${node}`);
-  const cluster = await Cluster.create(name, count, (node, folder) => [
-    '--node-addresses',
-    linkAddress(node),
-    ...(node === 1 ? ['--ca', 'true'] : ['--ca', 'false', '--join-token-file', token(folder, node)]),
-    ...more,
-  ]);
+export async function meshed(
+  name: string,
+  count: number,
+  more: readonly string[] = [],
+  environmentOf?: EnvironmentOf,
+): Promise<Cluster> {
+  const cluster = await Cluster.create(
+    name,
+    count,
+    (node, folder) => [
+      ...(node === 1
+        ? ['--node-addresses', linkAddress(node), '--ca', 'true']
+        : joining(`node-${node}`, linkAddress(node), folder)),
+      ...more,
+    ],
+    environmentOf,
+  );
   const [first, ...others] = cluster.nodes;
   await first?.start();
   for (const node of others) {
-    const made = await first?.agent.cli(['ca', 'token', node.name]);
-    writeFileSync(token(cluster.folder, node.number), made?.stdout ?? '', { mode: 0o600 });
+    await admit(cluster, node);
     await node.start();
   }
   return cluster;

@@ -19,3 +19,8 @@ export async function tool(name: Tool): Promise<string> {
   renameSync(unfinished, binary);
   return binary;
 }
+
+/** wireguard-go, as scripts/wireguard.sh puts it there. */
+export function wireguardProgram(): string {
+  return process.env['SIDESTEP_WIREGUARD'] ?? join(ROOT, 'build/wireguard-go');
+}

@@ -14,8 +14,13 @@ import type { TrustBundle } from '../svid.ts';
 import { type Issuer, issueLeaf, issueRoot } from './issue.ts';
 
 const ROOT_LIFETIME_MS = 3650 * 86_400_000;
-/** Certificates are dated back by this: the clocks of the nodes differ, and they allow for no skew when they verify. */
-export const BACKDATE_MS = 60_000;
+/**
+ * Certificates are dated back by this, or by a part of their life where that is less: the clocks of the nodes differ, and they
+ * allow for no skew when they verify. Twice the five minutes that Kerberos lets clocks differ by (RFC 4120 §8.2).
+ */
+export const BACKDATE_MS = 600_000;
+/** Of a life: so that a short one is not half over when it begins. */
+const MOST_BACKDATED = 1 / 6;
 const CERTIFICATE = /^([0-9A-F]{1,40})\.crt$/;
 
 interface Held {
@@ -77,7 +82,8 @@ export class Authority {
   /** @param now milliseconds since the epoch. @param ttlMs cut where the authority's own time ends */
   issue(spiffeId: string, publicKey: KeyObject, ttlMs: number, now: number): X509Certificate {
     const end = this.#signing.certificate.validToDate.getTime();
-    const lifetime = { notBefore: now - BACKDATE_MS, notAfter: Math.min(now + ttlMs, end) };
+    const backdate = Math.min(BACKDATE_MS, ttlMs * MOST_BACKDATED);
+    const lifetime = { notBefore: now - backdate, notAfter: Math.min(now + ttlMs, end) };
     return issueLeaf(spiffeId, publicKey, lifetime, this.#signing);
   }
 

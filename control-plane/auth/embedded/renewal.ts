@@ -68,7 +68,8 @@ export class Renewal {
     } catch (error) {
       if (this.#stopped) return;
       this.#failures++;
-      this.#wait(clock.now() + backoffMs(this.#failures, RETRY, random));
+      // Not at a time: a wrong clock may be what it failed for, and is put right meanwhile.
+      this.#cancel = clock.after(backoffMs(this.#failures, RETRY, random), () => void this.#run());
       failed(error);
     } finally {
       this.#running = false;

@@ -67,7 +67,7 @@ export class Dialler {
   hurry(): void {
     if (!this.#mayBegin()) return;
     const { clock, times } = this.#ports;
-    if (this.#pause !== undefined && clock.now() - this.#hurriedAt < times.retryMs) return;
+    if (this.#pause !== undefined && Math.abs(clock.now() - this.#hurriedAt) < times.retryMs) return;
     this.#hurriedAt = clock.now();
     this.forgive();
     void this.#call();

@@ -73,8 +73,8 @@ export class Exchange {
   /** Theirs that we have asked for, and when. */
   readonly #wanted = new Map<string, number>();
   readonly #proven = new Set<string>();
-  /** Theirs that we do not take, and why. */
-  readonly #refused = new Map<string, ErrorCode>();
+  /** Theirs that we do not take, or that are not offered, and why. */
+  readonly #refused = new Map<string, { readonly code: ErrorCode; readonly offered: boolean }>();
 
   constructor(ports: ExchangePorts) {
     this.#ports = ports;
@@ -113,16 +113,18 @@ export class Exchange {
     const { ledger, clock, retryMs, refused, peer } = this.#ports;
     const now = clock.now();
     const sent = this.#sent.get(ours);
-    if (sent === undefined || now - sent.since >= retryMs) this.#keep(ours, true, true);
+    if (sent === undefined || isPast(sent.since, retryMs, now)) this.#keep(ours, true, true);
     else if (sent.state === 'refused') refused('ours', ours, sent.code, refusedByPeer(peer, ours, sent.code));
     const asked = this.#wanted.get(theirs);
-    const code = this.#refused.get(theirs);
+    const known = this.#refused.get(theirs);
     const isValid = ledger.isValid('theirs', theirs, now);
-    if (!isValid && (asked === undefined || now - asked >= retryMs)) {
+    if (!isValid && (asked === undefined || isPast(asked, retryMs, now))) {
       this.#wanted.delete(theirs);
       this.#want(theirs);
-    } else if (!isValid && code !== undefined)
-      refused('theirs', theirs, code, new SidestepError(code, `${theirs} of ${peer} was refused a moment ago`));
+    } else if (!isValid && known !== undefined) {
+      const why = known.offered ? wasRefused : notProven;
+      refused('theirs', theirs, known.code, why(peer, theirs, known.code));
+    }
     this.#out.flush();
   }
 
@@ -145,7 +147,7 @@ export class Exchange {
     const { incoming, whereabouts } = this.#ports;
     const bundle = this.#ports.bundle();
     if (bundle === undefined) return;
-    for (const [identity, code] of [...this.#refused]) {
+    for (const [identity, { code }] of [...this.#refused]) {
       if (code !== 'AUTH_IDENTITY_ELSEWHERE' && !code.startsWith('SVID_')) continue;
       if (!isInPlace(identity, incoming.prover, { bundle, whereabouts })) continue;
       this.#refused.delete(identity);
@@ -338,16 +340,23 @@ export class Exchange {
         this.#proven.delete(identity);
         ledger.withdraw('theirs', identity, code);
       }
-      const text = `${peer} does not prove ${identity.slice(0, 120)}: ${code}`;
-      refused('theirs', identity, code, new SidestepError('AUTH_REFUSED_BY_PEER', text));
+      // Who begins to wait a moment later is told, too.
+      if (!this.#proven.has(identity)) this.#note(identity, known(code), false);
+      refused('theirs', identity, code, notProven(peer, identity, code));
     }
   }
 
-  #note(identity: string, code: ErrorCode): void {
+  #note(identity: string, code: ErrorCode, offered = true): void {
     const { ledger, mostIdentities } = this.#ports;
     if (code === 'AUTH_IDENTITY_ELSEWHERE') ledger.withdraw('theirs', identity, code);
-    if (this.#refused.size < mostIdentities || this.#refused.has(identity)) this.#refused.set(identity, code);
+    if (this.#refused.size < mostIdentities || this.#refused.has(identity))
+      this.#refused.set(identity, { code, offered });
   }
+}
+
+/** Also where the clock was set back meanwhile: nobody knows then how long it was. */
+function isPast(since: number, ms: number, now: number): boolean {
+  return now - since >= ms || since - now >= ms;
 }
 
 function isDue(sent: Sent | undefined, svid: Svid, again: boolean, now: number): boolean {
@@ -369,6 +378,14 @@ function isInPlace(...where: Parameters<typeof checkPlace>): boolean {
   } catch {
     return false;
   }
+}
+
+function wasRefused(peer: string, identity: string, code: ErrorCode): SidestepError {
+  return new SidestepError(code, `${identity} of ${peer} was refused a moment ago`);
+}
+
+function notProven(peer: string, identity: string, code: string): SidestepError {
+  return new SidestepError('AUTH_REFUSED_BY_PEER', `${peer} does not prove ${identity.slice(0, 120)}: ${code}`);
 }
 
 function refusedByPeer(peer: string, identity: string, code: string): SidestepError {

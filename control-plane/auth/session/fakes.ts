@@ -18,7 +18,7 @@ export function settle(): Promise<void> {
 
 export class FakeClock implements Clock {
   #now: number;
-  #timers: { readonly at: number; readonly action: () => void }[] = [];
+  #timers: { at: number; readonly action: () => void }[] = [];
 
   constructor(now = Math.floor(Date.now() / 1000) * 1000) {
     this.#now = now;
@@ -38,6 +38,12 @@ export class FakeClock implements Clock {
 
   get waiting(): number {
     return this.#timers.length;
+  }
+
+  /** Set by so much, forward or back, of which timers know nothing. */
+  set(ms: number): void {
+    this.#now += ms;
+    for (const timer of this.#timers) timer.at += ms;
   }
 
   async advance(ms: number): Promise<void> {

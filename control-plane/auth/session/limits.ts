@@ -36,7 +36,7 @@ export const TIMES: Times = {
   rekeyMs: 3_600_000,
   idleMs: 5000,
   deadMs: 15_000,
-  demandMs: 5000,
+  demandMs: 3500,
   firstPauseMs: 50,
   longestPauseMs: 30_000,
   headStartMs: 1000,

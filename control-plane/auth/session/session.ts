@@ -155,6 +155,10 @@ export class Session {
 
   tick(now: number): void {
     const { times, limits, channel, peer, weAreLower } = this.#options;
+    // Where the clock was set back, what lies ahead was just now.
+    this.#heardAt = Math.min(this.#heardAt, now);
+    this.#saidAt = Math.min(this.#saidAt, now);
+    this.#keyedAt = Math.min(this.#keyedAt, now);
     if (channel.certificate.notAfter <= now)
       this.close(new SidestepError('AUTH_NODE_CERTIFICATE_EXPIRED', channel.certificate.spiffeId));
     else if (channel.backlog > limits.backlogBytes)

@@ -155,6 +155,20 @@ describe('a pair that a packet waits for', () => {
     expect(proofsSent().length).toBe(before + 2);
   });
 
+  test('that was refused before the clock was set back is tried again', async () => {
+    const other = await TestCa.create();
+    a.source.workloads.set(idOf('web'), await other.issue(idOf('web')));
+    b.source.workloads.set(idOf('cache'), await other.issue(idOf('cache')));
+    await failureOf(demand(a, b, 'web', 'db'));
+    await failureOf(demand(a, b, 'api', 'cache'));
+    const before = proofsSent().length;
+    world.clock.set(-60_000);
+    await failureOf(demand(a, b, 'web', 'db'));
+    await failureOf(demand(a, b, 'api', 'cache'));
+    await world.quiesce();
+    expect(proofsSent().length).toBe(before + 2);
+  });
+
   test('whose proof this node refuses: with the reason', async () => {
     const other = await TestCa.create();
     b.source.workloads.set(idOf('db'), await other.issue(idOf('db')));
@@ -592,6 +606,16 @@ describe('a session that stands', () => {
     await world.clock.advance(1000);
     await world.quiesce();
     expect(stateOf(a)).toBe('open');
+  });
+
+  test('says something, and notices silence, also when the clock was set back', async () => {
+    world.clock.set(-60_000);
+    const before = sent('ping', a).length;
+    await world.clock.advance(12_000);
+    expect(sent('ping', a).length).toBeGreaterThan(before);
+    world.network.fate = (message, from) => (from === b.name && message.kind === 'ping' ? 'lose' : 'deliver');
+    await world.clock.advance(16_000);
+    expect(a.sessions.peers()[0]?.lastError?.code).toBe('AUTH_PEER_SILENT');
   });
 
   test('ends when the other end does not read', async () => {
