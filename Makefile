@@ -5,7 +5,7 @@ SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: chaos help deps demo test unit bpf-test e2e spire-test lint format check check-generated generate bench bench-packets bench-http clean uninstall
+.PHONY: chaos help deps demo test unit bpf-test e2e spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,13 +56,16 @@ check-generated: generate ## Fail if a committed generated file is not what the 
 chaos: deps ## Kill and stop Envoy and the agent at random under load; an offline oracle judges (CHAOS=--short)
 	@node test/chaos/main.ts $(CHAOS)
 
-bench: deps bench-packets bench-http ## Measure all there is to measure; prints ratios (BENCH=--short for a taste)
+bench: deps bench-packets bench-http bench-auth ## Measure all there is to measure; prints ratios (BENCH=--short for a taste)
 
 bench-packets: deps ## Measure against the same topology without Sidestep
 	@node test/bench/main.ts $(BENCH)
 
 bench-http: deps ## Measure HTTP rules against a pair of stock Envoys, and one
 	@node test/bench/http/main.ts $(BENCH)
+
+bench-auth: deps ## Measure authentication and the tunnel between two nodes against the same without
+	@node test/bench/auth/main.ts $(BENCH)
 
 dist/sidestep.mjs: $(SOURCES) $(wildcard scripts/bundle*.ts) package.json bpf/build/sidestep.bpf.o native/sidestep.node native/libsidestep_identity.so
 	@node scripts/bundle.ts

@@ -7,7 +7,7 @@
 import { type HoldNumbers, HoldQueue, type Pair } from '../auth/hold-queue.ts';
 import { type InheritedFacts, InheritedProofs } from '../auth/inherited-proofs.ts';
 import type { Proof, ProofSink } from '../auth/peers.ts';
-import { type BookEntry, ProofBook } from '../auth/proof-book.ts';
+import { type BookEntry, kernelProofs, ProofBook } from '../auth/proof-book.ts';
 import type { SessionCounters } from '../auth/session/counters.ts';
 import { Sessions } from '../auth/session/sessions.ts';
 import { TlsTransport } from '../auth/session/tls-transport.ts';
@@ -266,8 +266,12 @@ export class SecurePlane {
   }
 
   #proven(proof: Proof, side: BookEntry['side']): void {
-    this.#book.write({ ...proof, side });
-    this.#write();
+    const entry = { ...proof, side };
+    this.#book.write(entry);
+    const proven = kernelProofs(entry, this.#mesh, Date.now());
+    // Else it would be found again when this proof is withdrawn.
+    this.#inherited.forget(proven);
+    this.#toKernel((protection) => protection.add(proven));
   }
 
   #certificatesChanged(): void {
@@ -282,12 +286,16 @@ export class SecurePlane {
   }
 
   #write(): void {
-    const { protection, log } = this.#parts;
     const now = Date.now();
     const proven = this.#book.forKernel(this.#mesh, now);
     const inherited = this.#inherited.beside(proven, this.#inheritedFacts(), now);
+    this.#toKernel((protection) => protection.replace([...proven, ...inherited]));
+  }
+
+  #toKernel(write: (protection: Protection) => void): void {
+    const { protection, log } = this.#parts;
     try {
-      protection.replace([...proven, ...inherited]);
+      write(protection);
     } catch (error) {
       log.error({ err: error }, 'proofs could not be written');
     }

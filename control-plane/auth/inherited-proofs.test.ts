@@ -20,6 +20,12 @@ test('what is proven anew is not inherited any more, also when it is withdrawn l
   expect(inherited.beside([], everywhere, NOW)).toEqual([ours]);
 });
 
+test('what is forgotten is not inherited any more', () => {
+  const inherited = new InheritedProofs([theirs, ours]);
+  inherited.forget([{ ...theirs, epoch: 5 }]);
+  expect(inherited.beside([], everywhere, NOW)).toEqual([ours]);
+});
+
 test('what an open session does not bring anew is over soon', () => {
   const inherited = new InheritedProofs([theirs, { ...theirs, node: 3 }]);
   const facts = { runs: () => true, openSince: (node: number) => (node === 2 ? NOW : undefined) };

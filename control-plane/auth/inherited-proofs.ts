@@ -29,9 +29,14 @@ export class InheritedProofs {
    * @param now milliseconds since the epoch
    */
   beside(proven: readonly KernelProof[], facts: InheritedFacts, now: number): readonly KernelProof[] {
-    for (const entry of proven) this.#entries.delete(keyOf(entry));
+    this.forget(proven);
     for (const [key, entry] of this.#entries) if (!stands(entry, facts, now)) this.#entries.delete(key);
     return [...this.#entries.values()];
+  }
+
+  /** These are proven anew. */
+  forget(proven: readonly KernelProof[]): void {
+    for (const entry of proven) this.#entries.delete(keyOf(entry));
   }
 }
 

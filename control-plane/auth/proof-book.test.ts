@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type BookEntry, type Numbering, ProofBook } from './proof-book.ts';
+import { type BookEntry, kernelProofs, type Numbering, ProofBook } from './proof-book.ts';
 
 const WEB = 'spiffe://mesh.test/ns/shop/sa/web';
 const API = 'spiffe://mesh.test/ns/shop/sa/api';
@@ -43,6 +43,11 @@ describe('for the kernel', () => {
     ['of a node itself', entry({ spiffeId: 'spiffe://mesh.test/node/node-2' })],
   ])('what is %s is left out', (_, each) => {
     expect(book(each).forKernel(NUMBERING, NOW)).toEqual([]);
+    expect(kernelProofs(each, NUMBERING, NOW)).toEqual([]);
+  });
+
+  test('one alone is the same as among others', () => {
+    expect(kernelProofs(entry(), NUMBERING, NOW)).toEqual(book(entry()).forKernel(NUMBERING, NOW));
   });
 });
 

@@ -72,11 +72,18 @@ export class ProofBook {
 
   /** What the kernel must hold. */
   forKernel(numbering: Numbering, now: number): KernelProof[] {
-    return this.list().flatMap(({ node, spiffeId, side, expires, epoch }) => {
-      const id = parseSpiffeId(spiffeId);
-      const number = node === '' ? 0 : numbering.nodeNumber(node);
-      if (id?.kind !== 'workload' || number === undefined || expires <= now) return [];
-      return numbering.identitiesOf(id).map((identity) => ({ identity, node: number, side, expires, epoch }));
-    });
+    return this.list().flatMap((entry) => kernelProofs(entry, numbering, now));
   }
+}
+
+/** What one entry means to the kernel: nothing when it is over, or no workload's, or of a node that is gone. */
+export function kernelProofs(
+  { node, spiffeId, side, expires, epoch }: BookEntry,
+  numbering: Numbering,
+  now: number,
+): KernelProof[] {
+  const id = parseSpiffeId(spiffeId);
+  const number = node === '' ? 0 : numbering.nodeNumber(node);
+  if (id?.kind !== 'workload' || number === undefined || expires <= now) return [];
+  return numbering.identitiesOf(id).map((identity) => ({ identity, node: number, side, expires, epoch }));
 }

@@ -100,11 +100,26 @@ export class Protection {
    * @throws MAP_FULL; what was there before stays
    */
   replace(wanted: readonly Proven[]): void {
-    const keep = new Set<string>();
+    const lessened = this.#put(wanted);
+    const keep = new Set(wanted.map((each) => Buffer.from(keyOf(each)).toString('latin1')));
+    const gone = this.#proven.keys().filter((key) => !keep.has(Buffer.from(key).toString('latin1')));
+    this.#proven.deleteAll(gone);
+    if (gone.length > 0 || lessened) this.#raiseGeneration();
+  }
+
+  /**
+   * Makes the kernel hold these beside what it holds: a proof costs what itself costs, however many there are.
+   * An entry that ends sooner than before makes live flows ask again. @throws MAP_FULL
+   */
+  add(proven: readonly Proven[]): void {
+    if (this.#put(proven)) this.#raiseGeneration();
+  }
+
+  /** @returns whether one of them ends sooner than before */
+  #put(proven: readonly Proven[]): boolean {
     let lessened = false;
-    for (const each of wanted) {
+    for (const each of proven) {
       const key = keyOf(each);
-      keep.add(Buffer.from(key).toString('latin1'));
       const expiresNs = this.#monotonic(each.expires);
       const known = this.#proven.get(key);
       const before = known && readAuthenticationEntry(viewOf(known)).expiresNs;
@@ -113,9 +128,10 @@ export class Protection {
       if (before !== undefined && expiresNs < before) lessened = true;
       this.#proven.set(key, encodeAuthenticationEntry({ expiresNs, epoch: each.epoch }));
     }
-    const gone = this.#proven.keys().filter((key) => !keep.has(Buffer.from(key).toString('latin1')));
-    this.#proven.deleteAll(gone);
-    if (gone.length === 0 && !lessened) return;
+    return lessened;
+  }
+
+  #raiseGeneration(): void {
     this.#generation++;
     this.#writeState();
   }

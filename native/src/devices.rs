@@ -60,7 +60,12 @@ pub fn create_wireguard(name: String) -> Result<bool> {
     }
 }
 
-pub fn bring_up(ifindex: u32, mtu: Option<u32>, no_arp: bool) -> Io<()> {
+/// As many as the kernel's own WireGuard takes. A TUN device's 500 are fewer than what is let go at once when a proof comes,
+/// and what finds no room there is lost without a word.
+const TUNNEL_QUEUE: u32 = 1024;
+
+/// `queue`: packets that may wait for who reads the device.
+pub fn bring_up(ifindex: u32, mtu: Option<u32>, queue: u32, no_arp: bool) -> Io<()> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
     message.header.flags = LinkFlags::Up;
@@ -68,14 +73,14 @@ pub fn bring_up(ifindex: u32, mtu: Option<u32>, no_arp: bool) -> Io<()> {
         message.header.flags |= LinkFlags::Noarp;
     }
     message.header.change_mask = message.header.flags;
-    message.attributes = mtu.into_iter().map(LinkAttribute::Mtu).collect();
+    message.attributes = mtu.into_iter().map(LinkAttribute::Mtu).chain([LinkAttribute::TxQueueLen(queue)]).collect();
     ask(change(Message(libc::RTM_SETLINK, message), 0))
 }
 
 /// Up, with this MTU.
 #[napi(catch_unwind)]
 pub fn set_link_up(ifindex: u32, mtu: u32) -> Result<()> {
-    bring_up(ifindex, Some(mtu), false).map_err(|e| failed(&e, &format!("bring device {ifindex} up")))
+    bring_up(ifindex, Some(mtu), TUNNEL_QUEUE, false).map_err(|e| failed(&e, &format!("bring device {ifindex} up")))
 }
 
 /// An IPv4 address of the device alone, that nothing takes for a source by itself. False when it is there.

@@ -23,6 +23,8 @@ const DEVICE: &str = "/dev/net/tun";
 const HEADER: libc::c_int = 10;
 /// The most that the device takes: 65535 without the Ethernet header.
 const MTU: u32 = 65521;
+/// Frames that wait here while JavaScript is busy: as many as may wait for a proof (auth/hold-queue.ts).
+const QUEUE: u32 = 4096;
 /// Of one read: the largest segment, its headers and the one of virtio.
 const LARGEST: usize = 1 << 17;
 /// What is handed over at once.
@@ -128,7 +130,7 @@ impl Tap {
         let file = open_device(&name)?;
         let ifindex = index_of(&name)?;
         silence(&name)?;
-        bring_up(ifindex, Some(MTU), true).map_err(|e| failed(&e, &format!("bring {name} up")))?;
+        bring_up(ifindex, Some(MTU), QUEUE, true).map_err(|e| failed(&e, &format!("bring {name} up")))?;
         let shared =
             Arc::new(Shared { file, wake: Wake::new()?, stop: AtomicBool::new(false), free: AtomicUsize::new(BATCHES) });
         let deliver = callback.build_threadsafe_function::<Vec<Buffer>>().callee_handled::<false>().build()?;

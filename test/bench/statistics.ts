@@ -21,13 +21,13 @@ export function random(seed: number): () => number {
   };
 }
 
-/** 95 % bootstrap interval of the median. */
-export function interval(values: readonly number[], seed = 1, rounds = 2000): readonly [number, number] {
+/** 95 % bootstrap interval. @param of what is estimated */
+export function interval(values: readonly number[], of = median, seed = 1, rounds = 2000): readonly [number, number] {
   const next = random(seed);
-  const medians = Array.from({ length: rounds }, () =>
-    median(Array.from({ length: values.length }, () => values[Math.floor(next() * values.length)] ?? Number.NaN)),
+  const estimates = Array.from({ length: rounds }, () =>
+    of(Array.from({ length: values.length }, () => values[Math.floor(next() * values.length)] ?? Number.NaN)),
   );
-  return [percentile(medians, 0.025), percentile(medians, 0.975)];
+  return [percentile(estimates, 0.025), percentile(estimates, 0.975)];
 }
 
 export interface Paired {

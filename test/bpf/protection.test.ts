@@ -195,6 +195,24 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     expect(lab.send(out({ tcpFlags: ACK }))).toMatchObject({ passed: true, steered: false });
   });
 
+  it('takes proofs one by one beside those that are there', () => {
+    guarded('egress', [required(PEER)]);
+    protection.add([proof(ME, 'ours')]);
+    expect(lab.send(out()).steered).toBe(true);
+    protection.add([proof(PEER, 'theirs')]);
+    expect(protection.entries()).toHaveLength(2);
+    expect(lab.send(out(), RELEASED)).toMatchObject({ passed: true, steered: false });
+  });
+
+  it('stops a live flow when the proof that takes the place of another runs out', async () => {
+    guarded('egress', [required(PEER)]);
+    protection.replace(PROVEN());
+    lab.send(out());
+    protection.add([proof(PEER, 'theirs', NODE, 0.3)]);
+    expect(lab.send(out({ tcpFlags: ACK })).passed).toBe(true);
+    await expect.poll(() => lab.send(out({ tcpFlags: ACK })).passed).toBe(false);
+  });
+
   it('stops a live flow when a proof runs out', async () => {
     guarded('egress', [required(PEER)]);
     protection.replace([proof(ME, 'ours'), proof(PEER, 'theirs', NODE, 0.3)]);

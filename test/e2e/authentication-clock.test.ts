@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../../control-plane/demo/process.ts';
 import { authenticationOf, required } from '../lib/authentication.ts';
-import { type Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
+import { type Cluster, type ClusterNode, type ClusterPod, meshed, SIDESTEP } from '../lib/cluster.ts';
 import { podName } from '../lib/system.ts';
 import { askUdp, udpEchoServer } from '../lib/traffic.ts';
 import { Wire } from '../lib/wire.ts';
@@ -44,10 +44,11 @@ describe('a node with a wrong clock', () => {
   beforeAll(async () => {
     const environment = await fakeClock('');
     cluster = await meshed('skew', 2, [], (node, folder) => {
-      if (node === 1) return {};
+      if (node === 1) return [SIDESTEP];
       const file = clockOf(folder, node);
       writeFileSync(file, `-${5 * MINUTES}\n`);
-      return { ...environment, FAKETIME_TIMESTAMP_FILE: file };
+      const settings = Object.entries({ ...environment, FAKETIME_TIMESTAMP_FILE: file });
+      return ['env', ...settings.map(([key, value]) => `${key}=${value}`), SIDESTEP];
     });
     [right, wrong] = cluster.nodes as [ClusterNode, ClusterNode];
     cluster.policy('secure', {

@@ -52,8 +52,14 @@ export class ClusterNode {
     await this.follow();
   }
 
-  async follow(): Promise<void> {
+  /** Nobody reads its flows any more: for what a reader would slow down. */
+  async unfollow(): Promise<void> {
     await this.#flows?.stop();
+    this.#flows = undefined;
+  }
+
+  async follow(): Promise<void> {
+    await this.unfollow();
     this.#flows = FlowFollower.start(this.agent.settings.command, this.agent.settings.instance, this.namespace);
   }
 
@@ -82,7 +88,9 @@ export class ClusterNode {
 
 /** Of the agent of node `number`. */
 export type ArgumentsOf = (number: number, folder: string) => readonly string[];
-export type EnvironmentOf = (number: number, folder: string) => Readonly<Record<string, string>>;
+export type CommandOf = (number: number, folder: string) => readonly string[];
+
+export const SIDESTEP = join(ROOT, 'bin/sidestep');
 
 export const linkAddress = (number: number): string => `198.51.100.${number}`;
 const linkAddress6 = (number: number): string => `2001:db8:51::${number}`;
@@ -99,14 +107,14 @@ export class Cluster implements AsyncDisposable {
   /** Beside those that it began with. */
   readonly #more: ClusterNode[] = [];
 
-  private constructor(name: string, count: number, argumentsOf: ArgumentsOf, environmentOf: EnvironmentOf) {
+  private constructor(name: string, count: number, argumentsOf: ArgumentsOf, commandOf: CommandOf) {
     this.#prefix = `${TEST_PREFIX}-${process.pid}-${name}`;
     this.folder = mkdtempSync(join(tmpdir(), `${this.#prefix}-`));
     this.manifests = new ManifestFolder(join(this.folder, 'manifests'));
     this.manifests.write('namespace.yaml', namespaceManifest(NAMESPACE));
     this.nodes = Array.from({ length: count }, (_, i) => {
-      const environment = environmentOf(i + 1, this.folder);
-      return this.#node(`node-${i + 1}`, i + 1, argumentsOf(i + 1, this.folder), environment);
+      const command = commandOf(i + 1, this.folder);
+      return this.#node(`node-${i + 1}`, i + 1, argumentsOf(i + 1, this.folder), command);
     });
   }
 
@@ -114,18 +122,17 @@ export class Cluster implements AsyncDisposable {
     name: string,
     number: number,
     extraArguments: readonly string[],
-    environment: Readonly<Record<string, string>>,
+    command: readonly string[] = [SIDESTEP],
   ): ClusterNode {
     const stateDirectory = join(this.folder, `state-of-${name}`);
     mkdirSync(stateDirectory);
-    const settings = Object.entries(environment).map(([key, value]) => `${key}=${value}`);
     const network = {
       namespace: `${this.#prefix}-n${number}`,
       ipv4: `10.7${number}.255.1`,
       ipv6: `fd7${number}::ffff`,
     };
     const agent = new AgentProcess({
-      command: [...(settings.length > 0 ? ['env', ...settings] : []), join(ROOT, 'bin/sidestep')],
+      command,
       namespace: network.namespace,
       node: name,
       instance: `${this.#prefix}-n${number}`,
@@ -145,11 +152,11 @@ export class Cluster implements AsyncDisposable {
     name: string,
     count: number,
     argumentsOf: ArgumentsOf,
-    environmentOf: EnvironmentOf = () => ({}),
+    commandOf: CommandOf = () => [SIDESTEP],
   ): Promise<Cluster> {
     await sweepInstances();
     for (const namespace of orphans(TEST_PREFIX)) await deleteNamespace(namespace);
-    const cluster = new Cluster(name, count, argumentsOf, environmentOf);
+    const cluster = new Cluster(name, count, argumentsOf, commandOf);
     await cluster.#removeNamespaces();
     await cluster.#connect();
     return cluster;
@@ -278,7 +285,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Another node, with another name and state, that has the machine and the addresses of one that was uninstalled. */
   successor(node: ClusterNode, name: string, argumentsOf: ArgumentsOf): ClusterNode {
-    const successor = this.#node(name, node.number, argumentsOf(node.number, this.folder), {});
+    const successor = this.#node(name, node.number, argumentsOf(node.number, this.folder));
     this.#more.push(successor);
     return successor;
   }
@@ -356,7 +363,7 @@ export async function meshed(
   name: string,
   count: number,
   more: readonly string[] = [],
-  environmentOf?: EnvironmentOf,
+  commandOf?: CommandOf,
 ): Promise<Cluster> {
   const cluster = await Cluster.create(
     name,
@@ -367,7 +374,7 @@ export async function meshed(
         : joining(`node-${node}`, linkAddress(node), folder)),
       ...more,
     ],
-    environmentOf,
+    commandOf,
   );
   const [first, ...others] = cluster.nodes;
   await first?.start();

@@ -5,7 +5,7 @@ import { run } from '../../control-plane/demo/process.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
-export type Tool = 'rawpacket' | 'udpstream' | 'ping';
+export type Tool = 'rawpacket' | 'udpstream' | 'ping' | 'pairs';
 
 /** @returns path of the compiled program */
 export async function tool(name: Tool): Promise<string> {

@@ -160,6 +160,28 @@ s.sendto(b"x", ("${lab.b.ipv4}", 7000)); print(s.recv(9))`;
     expect(JSON.parse(receiver.lines.at(-1) ?? '{}')).toMatchObject({ received: sent });
   });
 
+  it.runIf(KIND === 'user-space')('has a bound for what its process keeps of memory', async () => {
+    const { pid } = await a.status();
+    expect(readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')).toContain('GOMEMLIMIT=256MiB');
+  });
+
+  it.runIf(KIND === 'user-space')('keeps a burst until its process comes to read', async () => {
+    const stream = await tool('udpstream');
+    const receiver = Child.start('nsenter', inside(lab.b.pod, [stream, 'receive', '7200']));
+    await receiver.waitForLine((line) => line === 'listening');
+    const { pid = 0 } = await a.status();
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await run('nsenter', inside(lab.a.pod, [stream, 'send', lab.b.ipv4, '7200', '100000', '1000']));
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    // The last that was sent is the last to come.
+    await expect.poll(() => lab.ask('udp', lab.b.ipv4, 7000, 1)).toBe('1');
+    await receiver.stop();
+    expect(JSON.parse(receiver.lines.at(-1) ?? '{}')).toMatchObject({ received: 1000 });
+  });
+
   describe('lets nothing out in the clear', () => {
     let capture: Capture;
     let traffic: Child[];

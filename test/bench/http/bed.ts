@@ -130,16 +130,16 @@ async function sidestepVariant(system: System): Promise<Variant> {
 }
 
 /** Waits until it is ready and has its rules. */
-export async function envoyOf(system: System, patienceMs = 20_000): Promise<number> {
+export async function envoyOf({ agent }: Pick<System, 'agent'>, patienceMs = 20_000): Promise<number> {
   for (const deadline = Date.now() + patienceMs; Date.now() < deadline; await sleep(50)) {
-    const { state, pid, discovery } = JSON.parse((await system.agent.get('/v1/envoy')).body) as {
+    const { state, pid, discovery } = JSON.parse((await agent.get('/v1/envoy')).body) as {
       state: string;
       pid?: number;
       discovery: { revision: number; acknowledged: number };
     };
     if (state === 'ready' && pid !== undefined && discovery.acknowledged === discovery.revision) return pid;
   }
-  throw new Error(`Envoy is not ready: ${system.agent.log().slice(-2000)}`);
+  throw new Error(`Envoy is not ready: ${agent.log().slice(-2000)}`);
 }
 
 function at(address: string, port: number): Address {

@@ -1,9 +1,9 @@
 /** What each variant can do, and what it adds: closed loop, then open loop at half the knee of the slowest. */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuSeconds, idleSeconds } from '../processes.ts';
 import { interval, median } from '../statistics.ts';
 import { type Bed, load, VARIANTS, type Variant, type VariantName } from './bed.ts';
-import { cpuSeconds, idleSeconds } from './cpu.ts';
 
 export interface Plan {
   /** Runs of each variant per figure. */

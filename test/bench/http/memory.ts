@@ -1,10 +1,11 @@
 /** What one Envoy for the node and the agent take, against one Envoy per pod. Nothing is asked meanwhile. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { System } from '../../lib/system.ts';
 import { Topology } from '../../lib/topology.ts';
+import { megabytes } from '../processes.ts';
 import { median } from '../statistics.ts';
 import { envoyOf, SERVER_PORT } from './bed.ts';
 import { issueCertificates } from './certificates.ts';
@@ -88,15 +89,6 @@ async function theirs(pods: readonly number[]): Promise<number[]> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-/** Proportional set size: what several share is counted once. */
-function megabytes(pids: readonly number[]): number {
-  const bytes = pids.map((pid) => {
-    const [, kilobytes] = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')) ?? [];
-    return Number(kilobytes) * 1024;
-  });
-  return bytes.reduce((sum, each) => sum + each, 0) / 1e6;
 }
 
 function slope(xs: readonly number[], ys: readonly number[]): number {

@@ -1,4 +1,4 @@
-/** Who used the processors, and for how long. */
+/** What processes took of the machine: time of its processors, and memory. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Seconds that the threads of these processes have run, exact to the nanosecond. */
@@ -14,4 +14,13 @@ export function cpuSeconds(pids: readonly number[]): number {
 export function idleSeconds(): number {
   const [, idle = '', iowait = ''] = /^cpu +\d+ \d+ \d+ (\d+) (\d+)/.exec(readFileSync('/proc/stat', 'utf8')) ?? [];
   return (Number(idle) + Number(iowait)) / 100;
+}
+
+/** Megabytes (10^6), proportional set size: what several share is counted once. */
+export function megabytes(pids: readonly number[]): number {
+  const bytes = pids.map((pid) => {
+    const [, kilobytes] = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')) ?? [];
+    return Number(kilobytes) * 1024;
+  });
+  return bytes.reduce((sum, each) => sum + each, 0) / 1e6;
 }
