@@ -28,7 +28,7 @@ bpf-test: ## The loaded programs against the evaluator, packet by packet (root)
 e2e: ## Whole-system tests in network namespaces (root)
 	@vitest run --project e2e
 
-spire-test: ## Certificates from a real SPIRE; builds it the first time (10 minutes, 4 GB, needs Go and gcc; root)
+spire-test: ## Certificates from a real SPIRE, by itself and under two nodes; builds it the first time (needs Go and gcc; root)
 	@scripts/spire.sh
 	@vitest run --project spire
 

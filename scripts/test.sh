@@ -40,6 +40,8 @@ suite envoy
 suite tunnel
 suite bpf
 suite e2e
+step "SPIRE is built" scripts/spire.sh
+suite spire
 step "chaos, short form" node test/chaos/main.ts --short
 
 if [ "$skipped" -gt 0 ]; then

@@ -22,36 +22,12 @@ version=$(sed -n "s|^require $MODULE ||p" native/wireguard/go.mod)
 stamp=build/wireguard-go.version
 [ -x "$binary" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$version" ] && exit
 
-recent() { # prints this Go's version if it is new enough
-	local said
-	said=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
-	[[ $said =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge "$OLDEST" ] && echo "$said"
-}
-find_go() {
-	local each
-	for each in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go-*/bin/go; do
-		[ -n "$each" ] && [ -x "$each" ] && recent "$each" >/dev/null && { echo "$each"; return; }
-	done
-	return 1
-}
-packaged() { # would apt bring one that is new enough?
-	local minor
-	minor=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/^ *Candidate: [0-9]*:*1\.\([0-9]*\).*/\1/p')
-	[ -n "$minor" ] && [ "$minor" -ge "$OLDEST" ]
-}
-
-if ! go=$(find_go); then
-	if packaged; then
-		printf '  %-6s %s\n' APT golang-go
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends golang-go >/dev/null || fail "apt could not install golang-go" "install Go 1.$OLDEST or newer yourself"
-	fi
-	if ! go=$(find_go); then
-		printf '  %-6s %s\n' NOTE "no Go 1.$OLDEST or newer, so no user-space WireGuard: tunnels between nodes need the kernel's own (sidestep check tells)"
-		exit
-	fi
+if ! go=$(scripts/find-go.sh "$OLDEST"); then
+	printf '  %-6s %s\n' NOTE "no Go 1.$OLDEST or newer, so no user-space WireGuard: tunnels between nodes need the kernel's own (sidestep check tells)"
+	exit
 fi
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidestep/wireguard-go/$version+$(recent "$go")
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidestep/wireguard-go/$version+$(GOTOOLCHAIN=local "$go" env GOVERSION)
 mkdir -p build
 if [ ! -x "$cache/wireguard-go" ]; then
 	printf '  %-6s %s\n' GO "wireguard-go ${version#v0.0.0-} (a quarter of a minute)"

@@ -4,15 +4,11 @@
  * meanwhile is counted. Exits 1 on a violation. --short: fewer of everything; --seed N: the same again.
  */
 
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { inside } from '../../control-plane/demo/namespaces.ts';
-import { Child } from '../../control-plane/demo/process.ts';
 import { checkPolicy } from '../../control-plane/policy/check.ts';
 import { readOnce } from '../../control-plane/sources/files.ts';
-import { HTTP_PORT, httpServer, urlOf } from '../lib/http.ts';
+import { HTTP_PORT, HttpLoad, httpServer } from '../lib/http.ts';
 import { NAMESPACE, System } from '../lib/system.ts';
-import { ROOT } from '../lib/tools.ts';
 
 const { values } = parseArgs({
   options: {
@@ -85,16 +81,7 @@ edit(0);
 await untilReady();
 await pause(1_000);
 const load = [client, stranger].map((from, i) =>
-  Child.start(
-    'nsenter',
-    inside(from.namespace, [
-      process.execPath,
-      join(ROOT, 'test/tools/http-load.ts'),
-      urlOf(server, 'ipv4', '/'),
-      i === 0 ? '16' : '4',
-      String(random() * 2 ** 31),
-    ]),
-  ),
+  HttpLoad.start(from, server, 'ipv4', i === 0 ? 16 : 4, random() * 2 ** 31),
 );
 
 const done = { 'kill -9 envoy': 0, 'kill -STOP envoy': 0, 'kill -9 agent': 0, edit: 0 };
@@ -124,9 +111,7 @@ for (let action = 0; action < ACTIONS || requestsSeen() < REQUESTS / 4; action++
 }
 await untilReady();
 await pause(500);
-for (const child of load) child.endInput();
-await Promise.all(load.map((child) => child.exited));
-const met = load.map((child) => JSON.parse(child.lines.at(-1) ?? '{}') as Record<string, number>);
+const met = await Promise.all(load.map((each) => each.stop()));
 
 const manifests = VERSIONS.map((_, version) => {
   edit(version);

@@ -1,13 +1,9 @@
 /** Agents that die, are away or come late: what was proven holds, nothing is lost, and nothing goes in the clear. */
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { inside } from '../../control-plane/demo/namespaces.ts';
-import { Child } from '../../control-plane/demo/process.ts';
 import { authenticationOf, proofsOf, required, secured, tunnelOf, tunnelPid } from '../lib/authentication.ts';
 import { Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
-import { ask, httpServer, urlOf } from '../lib/http.ts';
+import { ask, HttpLoad, httpServer } from '../lib/http.ts';
 import { podName } from '../lib/system.ts';
-import { ROOT } from '../lib/tools.ts';
 import {
   askUdp,
   connectTcp,
@@ -25,6 +21,7 @@ const STREAM_PORT = 9500;
 const MARKER = 'sidestep-marker-2b90';
 const PACKETS_PER_SECOND = 2_000;
 const CONNECTIONS = 4;
+const SEED = 7;
 const PROVEN_MS = 20_000;
 
 async function servers(pod: ClusterPod): Promise<void> {
@@ -82,16 +79,7 @@ describe('agents that fail, with authentication between two nodes', () => {
 
   test('agents started again one after the other under requests: none fails', async () => {
     const wire = await Wire.listen(cluster, MARKER);
-    const load = Child.start(
-      'nsenter',
-      inside(client.namespace, [
-        process.execPath,
-        join(ROOT, 'test/tools/http-load.ts'),
-        urlOf(server, 'ipv4', '/'),
-        String(CONNECTIONS),
-        '7',
-      ]),
-    );
+    const load = HttpLoad.start(client, server, 'ipv4', CONNECTIONS, SEED);
     for (const node of [first, second]) {
       expect(await node.agent.stop()).toMatchObject({ code: 0 });
       // A connection of a proven pair that begins while no agent runs.
@@ -99,9 +87,7 @@ describe('agents that fail, with authentication between two nodes', () => {
       await node.start();
       await expect.poll(proofs, { timeout: PROVEN_MS }).toEqual(PROVEN);
     }
-    load.endInput();
-    await load.exited;
-    const outcomes = JSON.parse(load.lines.at(-1) ?? '{}') as Record<string, number>;
+    const outcomes = await load.stop();
     expect(Object.keys(outcomes).filter((outcome) => !outcome.endsWith(' 200'))).toEqual([]);
     expect(outcomes['GET 200']).toBeGreaterThan(100);
     expect(await wire.stop()).toMatchObject({ others: [] });

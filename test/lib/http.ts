@@ -78,3 +78,25 @@ export class HeldHttp {
     await this.#child.exited;
   }
 }
+
+/** Requests of all kinds, one behind the other on each of some connections, until it is stopped. */
+export class HttpLoad {
+  readonly #child: Child;
+
+  private constructor(child: Child) {
+    this.#child = child;
+  }
+
+  static start(from: Host, to: Host, family: Family, connections: number, seed = 1): HttpLoad {
+    const tool = join(ROOT, 'test/tools/http-load.ts');
+    const command = [process.execPath, tool, urlOf(to, family, '/'), String(connections), String(seed)];
+    return new HttpLoad(Child.start('nsenter', inside(from.namespace, command)));
+  }
+
+  /** @returns how often it met what: `GET 200`, `POST ECONNRESET` */
+  async stop(): Promise<Readonly<Record<string, number>>> {
+    this.#child.endInput();
+    await this.#child.exited;
+    return JSON.parse(this.#child.lines.at(-1) ?? '{}') as Record<string, number>;
+  }
+}

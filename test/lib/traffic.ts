@@ -1,5 +1,6 @@
 /** Traffic between namespaces: servers that run until their topology is removed, and questions that are answered once. */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { inside } from '../../control-plane/demo/namespaces.ts';
 import { Child, run } from '../../control-plane/demo/process.ts';
 import { ROOT, tool } from './tools.ts';
@@ -99,6 +100,18 @@ export class HeldConnection {
       from: this.#child.lines.length,
       timeoutMs,
     });
+  }
+
+  /** Waits until nothing has come back for `silenceMs`; answers when the last echo came, in milliseconds since the epoch. */
+  async stopped(silenceMs = 1_500, timeoutMs = 30_000): Promise<number> {
+    const deadline = Date.now() + timeoutMs;
+    while (Date.now() < deadline) {
+      const echoes = this.#child.lines.filter((line) => line.includes('"echo"'));
+      const { at } = JSON.parse(echoes.at(-1) ?? '{"at":0}') as { at: number };
+      if (Date.now() - at > silenceMs) return at;
+      await delay(20);
+    }
+    throw new Error(`after ${timeoutMs} ms there are still echoes`);
   }
 
   /** Waits until the other side, or the network, ends it; answers how: an errno name or FIN. */

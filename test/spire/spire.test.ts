@@ -4,14 +4,17 @@ import { SpireSvidSource } from '../../control-plane/auth/spire/source.ts';
 import type { ServiceAccountRef } from '../../control-plane/auth/svid.ts';
 import { verifySvid } from '../../control-plane/auth/verify.ts';
 import { systemClock } from '../../control-plane/model/clock.ts';
-import { OWN_ID, OWN_SELECTORS, Spire, TRUST_DOMAIN } from './spire.ts';
+import { OWN_SELECTORS, Spire, type SpireAgent, TRUST_DOMAIN } from './spire.ts';
 
+/** Any ID will do for the source. */
+const OWN_ID = `spiffe://${TRUST_DOMAIN}/sidestep/a`;
 const WEB = { namespace: 'shop', serviceAccount: 'web' };
 const PAY = { namespace: 'shop', serviceAccount: 'pay' };
 /** What waits for SPIRE waits long: the machine may be busy. */
 const PATIENCE = { timeout: 60_000, interval: 50 };
 
 let spire: Spire;
+let agent: SpireAgent;
 let source: SpireSvidSource;
 let ownEntry: string;
 
@@ -21,17 +24,18 @@ const selectorsOf = ({ namespace, serviceAccount }: ServiceAccountRef) => [
   `k8s:ns:${namespace}`,
   `k8s:sa:${serviceAccount}`,
 ];
-const register = (of: ServiceAccountRef, ttl?: number) => spire.createEntry(idOf(of), selectorsOf(of), ttl);
+const register = (of: ServiceAccountRef, ttl?: number) => spire.createEntry(agent, idOf(of), selectorsOf(of), ttl);
 const troubleOf = () => Object.fromEntries([...source.trouble].map(([id, { code }]) => [id, code]));
 
 beforeAll(async () => {
-  spire = await Spire.start();
-  ownEntry = await spire.createEntry(OWN_ID, OWN_SELECTORS);
+  spire = await Spire.start([{ name: 'a', delegate: OWN_ID }]);
+  [agent] = spire.agents as [SpireAgent];
+  ownEntry = await spire.createEntry(agent, OWN_ID, OWN_SELECTORS);
   source = new SpireSvidSource({
     trustDomain: TRUST_DOMAIN,
     nodeId: OWN_ID,
-    workloadSocket: spire.workloadSocket,
-    adminSocket: spire.adminSocket,
+    workloadSocket: agent.workloadSocket,
+    adminSocket: agent.adminSocket,
     clock: systemClock,
     random: Math.random,
   });
@@ -102,7 +106,7 @@ describe("SPIRE's agent", () => {
       if (source.workload(WEB) === undefined) lost.add('web');
     });
     const web = source.workload(WEB)?.serial;
-    await spire.stopAgent();
+    await agent.stop();
     await vi.waitFor(
       () =>
         expect(troubleOf()).toEqual({
@@ -116,7 +120,7 @@ describe("SPIRE's agent", () => {
     expect(source.trouble.get(idOf(WEB))?.message).toMatch(/; the one in use is valid until \d{4}-/);
     expect(source.workload(WEB)?.serial).toBe(web);
     await spire.deleteEntry(entry);
-    await spire.startAgent();
+    await agent.start();
     await vi.waitFor(() => expect(troubleOf()).toEqual({ [idOf(PAY)]: 'SVID_MISSING' }), PATIENCE);
     stop();
     expect([...lost]).toEqual([]);
@@ -127,7 +131,7 @@ describe("SPIRE's agent", () => {
     await spire.deleteEntry(ownEntry);
     await vi.waitFor(() => expect(source.node).toBeUndefined(), PATIENCE);
     expect(source.trouble.get(OWN_ID)?.code).toBe('SPIRE_REFUSED');
-    ownEntry = await spire.createEntry(OWN_ID, OWN_SELECTORS);
+    ownEntry = await spire.createEntry(agent, OWN_ID, OWN_SELECTORS);
     await vi.waitFor(() => expect(source.node?.spiffeId).toBe(OWN_ID), PATIENCE);
   });
 });

@@ -2,7 +2,7 @@
  * Both ends of ordinary TCP and UDP traffic, run inside a network namespace. Speaks JSON lines on stdout.
  *   tcp-echo PORT | udp-echo PORT               "listening", then echoes until it is killed
  *   tcp-connect ADDRESS PORT TIMEOUT_MS         one connection, one echo: {"outcome","port","ms"}
- *   tcp-hold ADDRESS PORT INTERVAL_MS           one connection, a byte each interval: {"event":"connected"|"echo"|"closed",…}; stdin's end ends it
+ *   tcp-hold ADDRESS PORT INTERVAL_MS           one connection, a byte each interval: {"event":"connected"|"echo"|"closed",…}, echoes with the time; stdin's end ends it
  *   tcp-many ADDRESS PORT COUNT                 opens them all; each line on stdin sends one byte on each and counts echoes
  *   udp-ask ADDRESS PORT SIZE TIMEOUT_MS        one datagram, one echo of equal size: {"outcome","port"}
  */
@@ -70,7 +70,7 @@ function tcpHold(host: string, port: number, intervalMs: number): void {
   });
   socket.on('data', (data) => {
     echoed += data.length;
-    say({ event: 'echo', echoed });
+    say({ event: 'echo', echoed, at: Date.now() });
   });
   socket.on('error', (error) => end(errorCode(error)));
   socket.on('end', () => end('FIN'));
