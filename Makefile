@@ -5,7 +5,7 @@ SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: chaos help deps demo test unit bpf-test e2e spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
+.PHONY: chaos help deps demo test unit bpf-test e2e kernels spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bpf-test: ## The loaded programs against the evaluator, packet by packet (root)
 
 e2e: ## Whole-system tests in network namespaces (root)
 	@vitest run --project e2e
+
+kernels: deps ## The same on Debian kernels 6.1 and 6.12, emulated; on 5.10 that it is refused (KERNELS="6.1" picks; root)
+	@scripts/kernels.sh
 
 spire-test: ## Certificates from a real SPIRE, by itself and under two nodes; builds it the first time (needs Go and gcc; root)
 	@scripts/spire.sh

@@ -9,8 +9,8 @@ fail() { printf '\nmake deps cannot go on: %s\n  hint: %s\n' "$1" "$2" >&2; exit
 
 release=$(uname -r)
 IFS=.- read -r major minor _ <<<"$release"
-if [ "$(uname -s)" != Linux ] || [ "$major" -lt 5 ] || { [ "$major" -eq 5 ] && [ "$minor" -lt 10 ]; }; then
-	fail "this is $(uname -s) $release; the datapath needs Linux 5.10 or newer" "boot a newer kernel, or use a virtual machine"
+if [ "$(uname -s)" != Linux ] || [ "$major" -lt 5 ] || { [ "$major" -eq 5 ] && [ "$minor" -lt 17 ]; }; then
+	fail "this is $(uname -s) $release; the datapath needs Linux 5.17 or newer" "boot a newer kernel, or use a virtual machine"
 fi
 [ "$(id -u)" = 0 ] || fail "you are not root (uid $(id -u))" "run it with sudo: packages, namespaces and BPF need root"
 

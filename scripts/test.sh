@@ -21,12 +21,8 @@ suite() { # project
 	report=$(mktemp)
 	vitest run --project "$1" --reporter=default --reporter=json --outputFile.json="$report"
 	local status=$?
-	read -r p f s < <(node -e '
-		const r = JSON.parse(require("node:fs").readFileSync(process.argv[1], "utf8"));
-		const broken = r.testResults.filter((t) => t.status === "failed" && t.assertionResults.every((a) => a.status !== "failed")).length;
-		console.log(r.numPassedTests, r.numFailedTests + broken, r.numPendingTests + r.numTodoTests);' "$report" 2>/dev/null || echo "0 1 0")
+	read -r p f s < <(scripts/count-tests.sh "$report" "$status")
 	rm -f "$report"
-	[ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "     $1: $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
 }

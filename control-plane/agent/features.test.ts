@@ -4,12 +4,12 @@ import { requireFeatures } from './features.ts';
 
 const WHOLE = new MemoryKernel().features();
 
-test('a whole kernel is taken, and 5.10 without tcx', () => {
+test('a whole kernel is taken, and 5.17 without tcx', () => {
   requireFeatures(WHOLE, 'auto');
-  requireFeatures({ ...WHOLE, release: '5.10.0-36-amd64', tcx: false, coarseClock: false }, 'auto');
+  requireFeatures({ ...WHOLE, release: '5.17.0-1-amd64', tcx: false, coarseClock: false }, 'auto');
 });
 
-test.each(['5.9.16', '4.19.0-27-amd64'])('%s is too old', (release) => {
+test.each(['5.16.20', '5.10.0-46-amd64', '4.19.0-27-amd64'])('%s is too old', (release) => {
   expect(() => requireFeatures({ ...WHOLE, release }, 'auto')).toThrow(
     expect.objectContaining({ code: 'KERNEL_TOO_OLD' }),
   );

@@ -1,13 +1,12 @@
 /** What the kernel must have before the agent touches it. `sidestep check` says the same at more length. */
 import type { KernelFeatures } from '../datapath/kernel.ts';
 import { SidestepError } from '../model/error.ts';
+import { isNewEnough } from '../model/kernel-version.ts';
 import type { Config } from './config.ts';
 
 /** @throws KERNEL_TOO_OLD, KERNEL_FEATURE_MISSING naming everything that is missing */
 export function requireFeatures(features: KernelFeatures, attach: Config['attach']): void {
-  const [major = 0, minor = 0] = features.release.split('.').map(Number);
-  if (major < 5 || (major === 5 && minor < 10))
-    throw new SidestepError('KERNEL_TOO_OLD', `this kernel is ${features.release}`);
+  if (!isNewEnough(features.release)) throw new SidestepError('KERNEL_TOO_OLD', `this kernel is ${features.release}`);
   const hooks = {
     auto: [features.tcx || features.clsact, 'a tc hook'],
     tcx: [features.tcx, 'tcx links (6.6)'],

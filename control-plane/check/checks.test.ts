@@ -26,6 +26,8 @@ function check(features: Partial<KernelFeatures> = {}, inputs: Partial<CheckInpu
     openKernel: () => new KernelWith(features),
     findObject: () => '/usr/lib/sidestep/sidestep.bpf.o',
     wireguard: '/usr/lib/sidestep/wireguard-go',
+    tun: '/dev/null', // a device, which is all that is asked
+    tryPrograms: () => undefined,
     probeEnvoy: async () => 'Envoy 1.40.0',
     ...inputs,
   });
@@ -89,13 +91,34 @@ test('a mistake of ours in the probe is not taken for a finding', async () => {
 
 test.each([
   [{ platform: 'darwin' }, 'machine', 'runs Linux'],
-  [{ release: '5.4.0' }, 'kernel', 'kernel is 5.10 or newer'],
+  [{ release: '5.10.0-46-amd64' }, 'kernel', 'kernel is 5.17 or newer'],
   [{ uid: 1000 }, 'machine', 'runs as root'],
   [{ nodeVersion: 'v22.9.0' }, 'installation', 'Node is 24 or newer'],
 ] as const)('%j is said', async (inputs, category, name) => {
   expect(bad(await check({}, inputs))).toEqual([
     { category, name, result: 'failed', detail: ANYTHING, hint: ANYTHING },
   ]);
+});
+
+test('a program that the kernel refuses is named', async () => {
+  const error = new SidestepError('KERNEL_LOAD_FAILED', 'pick_envoy: invalid bpf_context access');
+  const tried: string[] = [];
+  const tryPrograms = (_kernel: unknown, path: string): never => {
+    tried.push(path);
+    throw error;
+  };
+  expect(bad(await check({}, { tryPrograms }))).toEqual([
+    {
+      category: 'kernel',
+      name: 'kernel takes the programs',
+      result: 'failed',
+      detail: error.message,
+      hint: error.hint,
+    },
+  ]);
+  expect(tried).toEqual(['/usr/lib/sidestep/sidestep.bpf.o']);
+  // It would be refused for lack of privilege, which is said already.
+  expect(bad(await check({}, { tryPrograms, uid: 1000 })).map(({ name }) => name)).toEqual(['runs as root']);
 });
 
 test('what is not built is said, and nothing that needs it is asked', async () => {
@@ -107,19 +130,33 @@ test('what is not built is said, and nothing that needs it is asked', async () =
   expect(results.some(({ category }) => category === 'HTTP rules')).toBe(false);
 });
 
-test('a kernel with WireGuard needs nothing else', () => {
-  expect(encryption({ kernel: true, userSpace: false, missing: 'no TUN' })).toMatchObject({ result: 'ok', hint: '' });
+test('a kernel with WireGuard needs no process', () => {
+  expect(encryption({ kernel: true, userSpace: false, tun: false, missing: 'no TUN' })).toMatchObject({
+    result: 'ok',
+    hint: '',
+  });
 });
 
 test('without it: a process does it, and what that costs is said', () => {
-  const found = encryption({ kernel: false, userSpace: true, missing: undefined });
+  const found = encryption({ kernel: false, userSpace: true, tun: true, missing: undefined });
   expect(found).toMatchObject({ name: 'WireGuard', result: 'warning' });
   expect(found.hint).toContain('costs more CPU');
 });
 
 test('with neither: what is refused then, and what is missing', () => {
-  const found = encryption({ kernel: false, userSpace: false, missing: '/dev/net/tun is not there' });
+  const found = encryption({ kernel: false, userSpace: false, tun: false, missing: '/dev/net/tun is not there' });
   expect(found.result).toBe('warning');
   expect(found.detail).toContain('/dev/net/tun is not there');
   expect(found.hint).toContain('refused');
+});
+
+test('without TAP devices: no packet can wait, whoever encrypts', async () => {
+  expect(bad(await check({}, { tun: '/no/such/device' }))).toMatchObject([
+    {
+      category: 'kernel',
+      name: 'TAP devices (CONFIG_TUN)',
+      result: 'warning',
+      hint: expect.stringContaining('refused'),
+    },
+  ]);
 });

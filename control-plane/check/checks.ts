@@ -2,6 +2,7 @@
 import type { Kernel, KernelFeatures } from '../datapath/kernel.ts';
 import { type TunnelSupport, tunnelSupport } from '../encryption/probe.ts';
 import { SidestepError } from '../model/error.ts';
+import { isNewEnough, OLDEST_KERNEL } from '../model/kernel-version.ts';
 
 export interface CheckResult {
   readonly category: 'machine' | 'kernel' | 'installation' | 'HTTP rules';
@@ -21,27 +22,32 @@ export interface CheckInputs {
   readonly openKernel: () => Kernel;
   /** Path of wireguard-go, for a kernel without WireGuard. */
   readonly wireguard: string;
+  /** Path by which TUN and TAP devices are made. */
+  readonly tun: string;
   /** Path of the compiled programs. @throws ADDON_MISSING */
   readonly findObject: () => string;
+  /** Gives the kernel the programs at this path, and takes them away again. @throws KERNEL_* */
+  readonly tryPrograms: (kernel: Kernel, path: string) => void;
   /** Looks at Envoy and its module. @returns its version @throws ENVOY_* */
   readonly probeEnvoy: (kernel: Kernel) => Promise<string>;
 }
 
-const OLDEST = [5, 10] as const;
-
 export async function runChecks(inputs: CheckInputs): Promise<CheckResult[]> {
+  const built = programs(inputs);
   const results = [
     machine(inputs.platform),
     kernelVersion(inputs.release),
     privilege(inputs.uid),
     nodeVersion(inputs.nodeVersion),
-    programs(inputs),
+    built,
   ];
   try {
     const kernel = inputs.openKernel();
     results.push({ category: 'installation', name: 'native addon loads', result: 'ok', detail: '', hint: '' });
     const found = kernel.features();
-    results.push(...features(found), encryption(tunnelSupport(found.wireguard, inputs.wireguard)));
+    const tunnel = tunnelSupport(found.wireguard, inputs.wireguard, inputs.tun);
+    results.push(...features(found), encryption(tunnel), waiting(tunnel));
+    if (built.result === 'ok' && inputs.uid === 0) results.push(verifier(inputs, kernel, built.detail));
     results.push(...httpFeatures(found), await envoy(inputs, kernel));
   } catch (error) {
     if (!(error instanceof SidestepError)) throw error;
@@ -76,9 +82,8 @@ function machine(platform: string): CheckResult {
 }
 
 function kernelVersion(release: string): CheckResult {
-  const [major = 0, minor = 0] = release.split('.').map(Number);
-  const ok = major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1]);
-  return required('kernel', 'kernel is 5.10 or newer', ok, release, 'Boot a newer kernel.');
+  const name = `kernel is ${OLDEST_KERNEL} or newer`;
+  return required('kernel', name, isNewEnough(release), release, 'Boot a newer kernel.');
 }
 
 function privilege(uid: number): CheckResult {
@@ -95,6 +100,18 @@ function programs(inputs: CheckInputs): CheckResult {
   const base = { category: 'installation', name: 'kernel programs are built' } as const;
   try {
     return { ...base, result: 'ok', detail: inputs.findObject(), hint: '' };
+  } catch (error) {
+    if (!(error instanceof SidestepError)) throw error;
+    return { ...base, result: 'failed', detail: error.message, hint: error.hint };
+  }
+}
+
+/** The features are what is known to be needed; this is the kernel's own word. */
+function verifier(inputs: CheckInputs, kernel: Kernel, path: string): CheckResult {
+  const base = { category: 'kernel', name: 'kernel takes the programs' } as const;
+  try {
+    inputs.tryPrograms(kernel, path);
+    return { ...base, result: 'ok', detail: '', hint: '' };
   } catch (error) {
     if (!(error instanceof SidestepError)) throw error;
     return { ...base, result: 'failed', detail: error.message, hint: error.hint };
@@ -172,4 +189,13 @@ export function encryption({ kernel, userSpace, missing }: TunnelSupport): Check
     detail: `missing, and so is what could stand in: ${missing ?? ''}`,
     hint: 'What a policy wants authenticated between nodes is refused. Load the module (modprobe wireguard), or run `make deps` on a kernel with CONFIG_TUN.',
   };
+}
+
+/** With the kernel's own WireGuard it would be missed only when the first packet is to wait. */
+export function waiting({ tun }: TunnelSupport): CheckResult {
+  return better(
+    'TAP devices (CONFIG_TUN)',
+    tun,
+    'The first packet of a connection whose proof is not there yet is refused instead of waiting for it. Load the module: modprobe tun.',
+  );
 }

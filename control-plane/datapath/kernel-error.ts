@@ -34,6 +34,11 @@ export function usefulLine(log: string): string {
   return before.at(-1) ?? lines.findLast((line) => line !== '') ?? '';
 }
 
+/** The program that is refused, as libbpf says it. */
+function refusedProgram(log: string): string | undefined {
+  return /^libbpf: prog '([^']+)': failed to load/m.exec(log)?.[1];
+}
+
 /** From netlink: a family or protocol that the kernel was built without. */
 const UNSUPPORTED = ['EOPNOTSUPP', 'EPROTONOSUPPORT', 'EAFNOSUPPORT'];
 const FULL = ['E2BIG', 'ENOSPC', 'ENOMEM'];
@@ -71,6 +76,7 @@ function codeOf(errno: string, log: string, doing: Doing): ErrorCode {
 }
 
 function textOf(message: string, log: string, doing: Doing): string {
-  const line = doing === 'load' ? usefulLine(log) : '';
-  return line === '' ? message : `${message}: ${line}`;
+  if (doing !== 'load') return message;
+  const said = [refusedProgram(log), message, usefulLine(log)];
+  return said.filter((each) => each !== undefined && each !== '').join(': ');
 }

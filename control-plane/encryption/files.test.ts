@@ -133,12 +133,13 @@ describe('what can be had here', () => {
   const device = '/dev/null';
 
   test('is found', () => {
-    expect(tunnelSupport(true, tool, device)).toEqual({ kernel: true, userSpace: true, missing: undefined });
+    expect(tunnelSupport(true, tool, device)).toEqual({ kernel: true, userSpace: true, tun: true, missing: undefined });
     expect(tunnelSupport(false, '/no/such', device).missing).toContain('/no/such');
     expect(tunnelSupport(false, folder, device).missing).toContain('not a program');
     writeFileSync(join(folder, 'plain'), '');
     expect(tunnelSupport(false, join(folder, 'plain'), device).missing).toContain('cannot be run');
     expect(tunnelSupport(false, tool, '/no/tun').missing).toContain('CONFIG_TUN');
+    expect(tunnelSupport(true, tool, '/no/tun')).toMatchObject({ kernel: true, tun: false });
   });
 
   test('is chosen: the kernel’s first', () => {

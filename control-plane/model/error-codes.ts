@@ -46,7 +46,7 @@ export const ERRORS = {
   },
   POD_NO_ADDRESS: { text: 'The pod has no address.', hint: 'Set status.podIPs.' },
   // Kernel
-  KERNEL_TOO_OLD: { text: 'The kernel is older than 5.10.', hint: 'Boot a kernel of 5.10 or newer.' },
+  KERNEL_TOO_OLD: { text: 'The kernel is older than 5.17.', hint: 'Boot a kernel of 5.17 or newer.' },
   KERNEL_FEATURE_MISSING: {
     text: 'The kernel lacks a feature.',
     hint: 'Run `sidestep check`; it names the feature and its configuration option.',

@@ -30,13 +30,12 @@ fn take_log() -> String {
     LOG.with(|log| log.try_borrow_mut().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default())
 }
 
-fn errno_of(error: &libbpf_rs::Error, log: &str) -> i32 {
-    // The kind is not always the errno; libbpf prints it: "failed to load: -13".
-    let printed = log
-        .rsplit("failed to load: -")
-        .next()
-        .filter(|_| log.contains("failed to load: -"))
-        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+fn errno_of(error: &libbpf_rs::Error) -> i32 {
+    // The kind is less than the errno (EPERM and EACCES are one), which is only in the text: "Permission denied (os error 13)".
+    let text = format!("{error:#}");
+    let printed = text
+        .rsplit_once("(os error ")
+        .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next())
         .and_then(|digits| digits.parse().ok());
     printed.unwrap_or(match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => libc::EPERM,
@@ -77,7 +76,7 @@ impl BpfObject {
         take_log();
         let fail = |error: libbpf_rs::Error| {
             let log = take_log();
-            failure(errno_of(&error, &log), &error.to_string(), &log)
+            failure(errno_of(&error), &error.to_string(), &log)
         };
         let mut builder = ObjectBuilder::default();
         let mut open = builder.open_memory(&bytes).map_err(fail)?;

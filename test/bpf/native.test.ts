@@ -412,6 +412,17 @@ describe('in a network namespace', () => {
   });
 });
 
+it('says which program the verifier refuses and why, and that it is not for lack of privilege', async () => {
+  const bytes = await compileProgram('refused');
+  expect(() => kernel.loadObject(bytes)).toThrow(
+    expect.objectContaining({
+      code: 'KERNEL_LOAD_FAILED',
+      message: expect.stringMatching(/^refused: .*invalid bpf_context access/),
+      cause: expect.objectContaining({ errno: 'EACCES' }),
+    }),
+  );
+});
+
 describe('links', () => {
   let object: KernelObject;
 

@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { Lab } from './lab.ts';
 import { STEERING } from './property.ts';
 
-/** The hooks' own way is about 65,000 on 6.18 and twice that on 6.1; what every caller's every way multiplies is far more. */
-const MOST = 150_000;
+/** A quarter of that: 117,000 on 6.18 and 204,000 on 6.1; what every caller's every way multiplies is far more. */
+const MOST = 250_000;
 
 /** Instructions that were looked at, as the kernel says it of the program's descriptor, which is ours. */
 function verifiedInstructions(id: number): number {

@@ -5,6 +5,16 @@ import type { CheckResult } from '../../check/checks.ts';
 import type { Kernel } from '../../datapath/kernel.ts';
 import type { Io } from '../io.ts';
 
+/** Small: they are gone at once. */
+const SIZES = {
+  flows: 1024,
+  policyEntries: 1024,
+  ipcache: 1024,
+  endpoints: 16,
+  flowQuota: 1024,
+  ringBytes: 65536,
+} as const;
+
 const GLYPHS = { ok: '√', warning: '‼', failed: '×' } as const;
 
 export function addCheckCommand(program: Command, io: Io): void {
@@ -18,12 +28,14 @@ export function addCheckCommand(program: Command, io: Io): void {
       '\nExamples:\n  sidestep check --pre\n  sidestep check -o json | jq .ok\n\nExit: 0 fine, 1 it cannot run here, 79 it can, with something less.',
     )
     .action(async (options: { output: string }) => {
-      const [{ runChecks }, { openKernel }, { findObject }, { installedWireGuard }] = await Promise.all([
-        import('../../check/checks.ts'),
-        import('../../datapath/addon.ts'),
-        import('../../datapath/load.ts'),
-        import('../../agent/installed.ts'),
-      ]);
+      const [{ runChecks }, { openKernel }, { findObject, loadDatapath }, { installedWireGuard }, { TUN }] =
+        await Promise.all([
+          import('../../check/checks.ts'),
+          import('../../datapath/addon.ts'),
+          import('../../datapath/load.ts'),
+          import('../../agent/installed.ts'),
+          import('../../encryption/probe.ts'),
+        ]);
       const results = await runChecks({
         platform: process.platform,
         release: release(),
@@ -31,7 +43,11 @@ export function addCheckCommand(program: Command, io: Io): void {
         nodeVersion: process.version,
         openKernel,
         wireguard: process.env['SIDESTEP_WIREGUARD'] ?? installedWireGuard(),
+        tun: TUN,
         findObject: () => findObject(import.meta.dirname),
+        tryPrograms: (kernel, path) => {
+          loadDatapath(kernel, path, undefined, SIZES, kernel.features().coarseClock).object.close();
+        },
         probeEnvoy: probe,
       });
       const failed = results.some((r) => r.result === 'failed');
