@@ -16,6 +16,8 @@ export interface WireReport {
   readonly others: readonly string[];
   /** How often the marker was seen in any frame. */
   readonly markers: number;
+  /** Frames with a part of an IP packet. */
+  readonly fragments: number;
 }
 
 export class Wire {

@@ -11,7 +11,7 @@ AGENT_PORTS = {4250, 4251}
 file, marker = sys.argv[1], sys.argv[2].encode()
 seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 seen.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-report = {"frames": 0, "tunnel": 0, "agents": 0, "markers": 0}
+report = {"frames": 0, "tunnel": 0, "agents": 0, "markers": 0, "fragments": 0}
 others = {}
 
 
@@ -21,9 +21,13 @@ def look(frame):
     kind = struct.unpack_from("!H", frame, 12)[0]
     if kind == 0x0800 and len(frame) >= 34:
         protocol, at = frame[23], 14 + (frame[14] & 15) * 4
+        if struct.unpack_from("!H", frame, 20)[0] & 0x3FFF:
+            report["fragments"] += 1
         source, destination = (ipaddress.ip_address(frame[i : i + 4]) for i in (26, 30))
     elif kind == 0x86DD and len(frame) >= 54:
         protocol, at = frame[20], 54
+        if protocol == 44:
+            report["fragments"] += 1
         source, destination = (ipaddress.ip_address(frame[i : i + 16]) for i in (22, 38))
         if protocol == 58 and len(frame) > 54 and frame[54] in range(130, 138):
             return
