@@ -18,6 +18,12 @@ static __always_inline int is_ephemeral(__be16 port)
 	return bpf_ntohs(port) >= EPHEMERAL_FIRST;
 }
 
+static __always_inline int may_answer(const struct packet *p, __u32 hook)
+{
+	return hook == HOOK_FROM_WORKLOAD && p->protocol == IPPROTO_UDP &&
+	       bpf_ntohs(p->source_port) < bpf_ntohs(p->destination_port);
+}
+
 /* What open_flow says of a flow that is not refused. */
 enum opened {
 	OPENED_PASS = 0,
@@ -58,6 +64,20 @@ static __noinline int open_flow(struct __sk_buff *skb, struct work *w, __u32 hoo
 			err = turned;
 		} else {
 			w->decision = first;
+		}
+	}
+	/*
+	 * Nor does a datagram: one from the lower port may answer one whose flow is forgotten. Where that would have to be
+	 * authenticated, so must this, or the answer would leave in the clear as something that its sender may begin.
+	 */
+	if (!err && may_answer(p, hook) && !(w->protect.security & SECURITY_AUTHENTICATED)) {
+		int turned = judge(skb, 1, hook);
+
+		if (is_unproven(turned) || (turned >= 0 && (w->protect.security & SECURITY_AUTHENTICATED))) {
+			initiator = 1;
+			err = turned;
+		} else {
+			err = judge(skb, 0, hook);
 		}
 	}
 	redirected = (err >= 0 || is_unproven(err)) && is_redirect(&w->decision);

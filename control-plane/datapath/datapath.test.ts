@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { readEndpoint, readEndpointAddress } from '../generated/bpf.ts';
+import { IpcacheFlag, readEndpoint, readEndpointAddress, readIpcacheEntry } from '../generated/bpf.ts';
 import { parseAddress } from '../model/address.ts';
 import type { PolicyTable, Snapshot, TableEntry, WorkloadSpec } from '../model/snapshot.ts';
 import type { AttachKind } from './attachments.ts';
@@ -156,6 +156,43 @@ describe('a change', () => {
     const datapath = start();
     datapath.apply(both([300]));
     expect(datapath.apply(both([300])).writes).toBe(0);
+  });
+});
+
+describe('a pod of another node', () => {
+  const remote = (identity: number, asks: readonly number[]): Snapshot => ({
+    ...snapshot(
+      [{ ...web, tables: { ...web.tables, authentication: 'web-auth' } }],
+      [table('web-out', []), table('web-in', []), table('web-auth', asks)],
+    ),
+    addresses: [{ address: parseAddress('10.1.0.2'), identity, node: 'b', namespace: 'shop', pod: 'db' }],
+    nodes: new Map([['b', 2]]),
+  });
+  const key = Buffer.concat([new Uint8Array(4), parseAddress('10.1.0.2')]);
+  const entry = (): ReturnType<typeof readIpcacheEntry> => {
+    const bytes = kernel.map('ipcache').lookup(key) ?? new Uint8Array(16);
+    return readIpcacheEntry(new DataView(bytes.buffer, bytes.byteOffset));
+  };
+
+  test('that has another identity is sent to encrypted until endpoints know what that one asks for', () => {
+    const datapath = start();
+    datapath.apply(remote(600, [600]));
+    expect(entry()).toMatchObject({ identity: 600, flags: 0 });
+    const seen: string[] = [];
+    const note = (map: string, update: (key: Uint8Array, value: Uint8Array) => void) => {
+      return (...args: [Uint8Array, Uint8Array]): void => {
+        update(...args);
+        seen.push(`${map} ${entry().identity} ${entry().flags}`);
+      };
+    };
+    for (const name of ['ipcache', 'endpoints'] as const) {
+      const map = kernel.map(name);
+      map.update = note(name, map.update.bind(map));
+    }
+    datapath.apply(remote(601, [601]));
+    const { IPCACHE_ENCRYPT } = IpcacheFlag;
+    expect(seen).toEqual([`ipcache 601 ${IPCACHE_ENCRYPT}`, `endpoints 601 ${IPCACHE_ENCRYPT}`, 'ipcache 601 0']);
+    expect(datapath.apply(remote(601, [601])).writes).toBe(0);
   });
 });
 

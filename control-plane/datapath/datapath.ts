@@ -1,6 +1,7 @@
 /**
  * Makes the kernel hold a Snapshot. The order within one change: tables, then addresses and identities, then endpoints
- * (one write flips a whole policy), then the hooks of new workloads; what is gone is taken away last.
+ * (one write flips a whole policy), then the hooks of new workloads; what is gone is taken away last. A pod on another node
+ * whose identity changes is sent to through the tunnel meanwhile.
  */
 import {
   type Endpoint,
@@ -145,9 +146,13 @@ export class Datapath {
     this.#failures = this.#tables.install(snapshot.tables);
     const changed = new Set<string>();
     const errors = new Map<string, SidestepError>();
-    this.#guard(errors, 'ipcache', () => this.#writeIdentities(snapshot, own, changed));
+    let settle = (): void => undefined;
+    this.#guard(errors, 'ipcache', () => {
+      settle = this.#writeIdentities(snapshot, own, changed);
+    });
     this.#guard(errors, 'endpoint_addresses', () => this.#writeAddresses(placed, changed));
     for (const { workload, at } of placed) this.#guard(errors, name(workload), () => this.#writeEndpoint(workload, at));
+    this.#guard(errors, 'ipcache', settle);
     this.#tables.forget(snapshot.tables);
     this.#removeStale(new Set(placed.map(({ at }) => at.ifindex)), own);
     this.#statuses = snapshot.workloads.map((workload) =>
@@ -179,9 +184,15 @@ export class Datapath {
     }
   }
 
-  #writeIdentities(snapshot: Snapshot, own: readonly NetworkInterface[], changed: Set<string>): void {
+  /**
+   * Until endpoints point to the tables that know a pod's new identity, no table says that flows to it need proofs: until then
+   * they go encrypted, whatever it is.
+   * @returns to be called then
+   */
+  #writeIdentities(snapshot: Snapshot, own: readonly NetworkInterface[], changed: Set<string>): () => void {
     const entry = (identity: number, flags = 0, node = 0): Uint8Array => encodeIpcacheEntry({ identity, node, flags });
     const hosts = new Map<string, { key: Uint8Array; value: Uint8Array }>();
+    const settled: { key: Uint8Array; value: Uint8Array }[] = [];
     for (const { addresses } of own)
       for (const { address } of addresses) {
         const key = encodeAddressKey({ scope: SCOPE, address: mapped(address) });
@@ -189,10 +200,14 @@ export class Datapath {
       }
     for (const { address, identity, node } of snapshot.addresses) {
       const key = encodeAddressKey({ scope: SCOPE, address });
-      if (this.#ipcache.get(key) === undefined) changed.add(hex(address)); // it was world or unmanaged until now
+      const known = this.#ipcache.get(key);
+      if (known === undefined) changed.add(hex(address)); // it was world or unmanaged until now
       const number = snapshot.nodes.get(node) ?? 0;
-      const flags = number !== 0 && this.#encryptPods ? IpcacheFlag.IPCACHE_ENCRYPT : 0;
-      hosts.set(hex(key), { key, value: entry(identity, flags, number) });
+      const encrypted = entry(identity, IpcacheFlag.IPCACHE_ENCRYPT, number);
+      const value = number !== 0 && this.#encryptPods ? encrypted : entry(identity, 0, number);
+      const isNew = number !== 0 && known !== undefined && Buffer.compare(known, value) !== 0;
+      if (isNew) settled.push({ key, value });
+      hosts.set(hex(key), { key, value: isNew ? encrypted : value });
     }
     for (const key of this.#ipcache.replace([...hosts.values()])) changed.add(hex(key.subarray(4)));
     this.#prefixes.replace(
@@ -201,6 +216,9 @@ export class Datapath {
         value: entry(identity),
       })),
     );
+    return () => {
+      for (const { key, value } of settled) this.#ipcache.set(key, value);
+    };
   }
 
   #writeAddresses(placed: readonly Placed[], changed: Set<string>): void {

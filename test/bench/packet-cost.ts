@@ -2,9 +2,13 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { deleteNamespace } from '../../control-plane/demo/namespaces.ts';
 import { HERE, Lab, OPEN } from '../bpf/lab.ts';
 import { ACK, frame, SYN, TCP } from '../bpf/packets.ts';
+import { createScene, runInScene } from '../bpf/tunnel-scene.ts';
+import { TEST_PREFIX } from '../lib/topology.ts';
 import { median } from './statistics.ts';
+import type { Cost, Plan } from './tunnel-cost.ts';
 
 const ROUNDS = 15;
 const REPEAT = 1_000_000;
@@ -15,7 +19,7 @@ export interface PacketCost {
   readonly ratio: number;
 }
 
-export function measurePacketCost(root: string): PacketCost[] {
+export async function measurePacketCost(root: string): Promise<PacketCost[]> {
   mkdirSync(join(root, 'build'), { recursive: true });
   const object = join(root, 'build/null.bpf.o');
   execFileSync('clang-19', [
@@ -80,5 +84,23 @@ export function measurePacketCost(root: string): PacketCost[] {
       nanoseconds: median(measured[i] ?? []),
       ratio: median((measured[i] ?? []).map((ns, j) => ns / (baseline[j] ?? base))),
     })),
+    ...(await tunnelCost(object)),
   ];
+}
+
+/** Of the program that lets nothing decrypted leave again; once for each packet, or as many as came as one segment. */
+async function tunnelCost(object: string): Promise<PacketCost[]> {
+  const namespace = `${TEST_PREFIX}-${process.pid}-cost`;
+  try {
+    await createScene(namespace);
+    const plan: Plan = { object, rounds: ROUNDS, repeat: REPEAT };
+    const costs = await runInScene<Cost[]>(namespace, join(import.meta.dirname, 'tunnel-cost.ts'), plan);
+    return costs.map(({ name, nothing, program }) => ({
+      name: `leave_tunnel, ${name}`,
+      nanoseconds: median(program),
+      ratio: median(program.map((ns, i) => ns / (nothing[i] ?? 1))),
+    }));
+  } finally {
+    await deleteNamespace(namespace);
+  }
 }

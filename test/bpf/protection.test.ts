@@ -15,6 +15,8 @@ const TUNNEL = 50;
 const HOLD = 51;
 /** Mark of what was held and goes on. */
 const RELEASED = 0x700;
+const PLAIN = 0;
+const SECURED = Security.SECURITY_AUTHENTICATED | Security.SECURITY_TUNNEL_IN | Security.SECURITY_TUNNEL_OUT;
 const ADDRESSES = {
   v4: { me: '10.0.0.1', peer: '10.1.0.2', neighbour: '10.0.0.3' },
   v6: { me: 'fd00::1', peer: 'fd01::2', neighbour: 'fd00::3' },
@@ -181,6 +183,28 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     expect(lab.deliver(into(), TUNNEL).steered).toBe(true);
     protection.replace(PROVEN());
     expect(lab.deliver(into(), HOLD)).toMatchObject({ passed: true, steered: false });
+  });
+
+  it.each([
+    ['must have been authenticated: so must this', 'required', SECURED],
+    ['must not: as it is', 'none', PLAIN],
+  ] as const)(
+    'a datagram from the lower port that answers what is forgotten, and which %s',
+    async (_, auth, security) => {
+      guarded('ingress', [required(PEER, 30, auth)]);
+      protection.replace(PROVEN());
+      const answer = { protocol: UDP, sourcePort: 80, destinationPort: 40000 };
+      expect(lab.send(out(answer))).toMatchObject({ passed: true, steered: false });
+      expect(lab.flows()).toMatchObject([{ security }]);
+      // One from the higher port begins something of its own, of which no policy says anything.
+      expect(lab.send(out({ ...answer, sourcePort: 40000, destinationPort: 80 })).passed).toBe(true);
+      expect(lab.flows().map((flow) => flow.security)).toContain(PLAIN);
+    },
+  );
+
+  it('such a datagram waits for a proof', () => {
+    guarded('ingress', [required(PEER)]);
+    expect(lab.send(out({ protocol: UDP, sourcePort: 80, destinationPort: 40000 })).steered).toBe(true);
   });
 
   it('stops a live flow when a proof is withdrawn, names it, and goes on when it is back', async () => {

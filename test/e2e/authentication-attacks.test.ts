@@ -1,4 +1,5 @@
 /** Attempts to get past what binds an identity to its tunnel: by packets, by meddling with the tunnel, by false claims. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ipBatch } from '../../control-plane/demo/namespaces.ts';
 import {
@@ -76,6 +77,16 @@ describe('attacks on authentication between two nodes', () => {
 
   const received = async (): Promise<number> => (await snmp(server.namespace)).get('Tcp.InSegs') ?? 0;
 
+  /** The same once nothing of an earlier connection comes any more. */
+  async function receivedAtRest(): Promise<number> {
+    for (let before = await received(); ; ) {
+      await delay(200);
+      const now = await received();
+      if (now === before) return now;
+      before = now;
+    }
+  }
+
   async function answered(family: Family = 'ipv4'): Promise<void> {
     await expect
       .poll(() => askUdp(client, server, family, UDP_PORT), { timeout: BACK_MS })
@@ -105,7 +116,7 @@ describe('attacks on authentication between two nodes', () => {
 
   describe.each(FAMILIES)('plaintext with the address of a proven pod, over %s', (family) => {
     test('a SYN is dropped, by name, and never reaches the server', async () => {
-      const before = await received();
+      const before = await receivedAtRest();
       await plaintext(family, { sport: 41_001, flags: 'S' });
       const flow = await second.flow(
         'the SYN in the clear',
@@ -248,7 +259,7 @@ describe('attacks on authentication between two nodes', () => {
           `route add ${server.ipv4}/32 dev ${stock.device} src ${client.ipv4}`,
           `route add ${server.ipv6}/128 dev ${stock.device} src ${client.ipv6}`,
         ]);
-        const before = await received();
+        const before = await receivedAtRest();
         expect(await connectTcp(outsider, server, 'ipv4', TCP_PORT)).toMatchObject({ outcome: 'timeout' });
         expect(await askUdp(outsider, server, 'ipv6', UDP_PORT)).toMatchObject({ outcome: 'timeout' });
         const seen = await stock.seen();

@@ -1,19 +1,35 @@
-/** Either agent is killed at any moment of the first contact: in the end both are proven, and nothing went in the clear. */
+/**
+ * Either agent is killed at any moment of the first contact of two identities, and at each stage of the first session of two nodes:
+ * in the end both are proven, and nothing went in the clear.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { inside } from '../../control-plane/demo/namespaces.ts';
+import { run } from '../../control-plane/demo/process.ts';
 import { authenticationOf, proofsOf, required, tunnelOf } from '../lib/authentication.ts';
 import { type Cluster, type ClusterNode, type ClusterPod, meshed } from '../lib/cluster.ts';
-import { macOf } from '../lib/topology.ts';
+import { nft } from '../lib/nftables.ts';
+import { type Host, macOf } from '../lib/topology.ts';
 import { askUdp, FAMILIES, sendRaw, udpEchoServer } from '../lib/traffic.ts';
 import { Wire } from '../lib/wire.ts';
 
 const UDP_PORT = 9400;
 const MARKER = 'sidestep-marker-c3f8';
 const PROVEN_MS = 20_000;
-const ROUNDS = 10;
+const ROUNDS = 3;
+const SESSION_PORT = 4250;
+/** Of a session's bytes, from nothing (not even its SYN arrives) until nearly all; how many it takes varies by some acknowledgements. */
+const STAGES = [0, 1, 2, 3, 4, 5, 6] as const;
+const WHOLE = 8;
+/** Two identities, each at both ends. */
+const ALL_PROOFS = 4;
+const NODE_NUMBERS = [1, 2] as const;
 /** From the word of the new identities until a pair is proven it takes about a tenth of a second. */
 const LATEST_MS = 250;
 const RATE = 100;
+/** So that one comes while the tables are being written. */
+const DENSE_RATE = 10_000;
+const CHANGES = 10;
 const FIRE_SECONDS = 2;
 
 describe('kill -9 during the first contact of two identities', () => {
@@ -44,7 +60,7 @@ describe('kill -9 during the first contact of two identities', () => {
   });
 
   /** Packets that want to pass all the while, each of a flow of its own. */
-  async function fire(): Promise<number> {
+  async function fire(rate = RATE): Promise<number> {
     return sendRaw(client, {
       dev: 'eth0',
       'src-mac': await macOf(client.namespace, 'eth0'),
@@ -56,35 +72,126 @@ describe('kill -9 during the first contact of two identities', () => {
       'sport-step': 1,
       dport: UDP_PORT,
       'payload-size': 64,
-      count: RATE * FIRE_SECONDS,
-      rate: RATE,
+      count: rate * FIRE_SECONDS,
+      rate,
     });
   }
+
+  /** Other service accounts, of which nothing is proven yet. */
+  function become(name: string): void {
+    cluster.announce(client, `c${name}`, { side: 'client' });
+    cluster.announce(server, `s${name}`, { side: 'server' });
+  }
+
+  async function proven(name: string): Promise<void> {
+    const of = (node: ClusterNode) => expect.poll(() => proofsOf(node), { timeout: PROVEN_MS });
+    await of(nodes[0]).toEqual([`ours c${name}`, `theirs s${name}`]);
+    await of(nodes[1]).toEqual([`ours s${name}`, `theirs c${name}`]);
+  }
+
+  /** While packets want to pass; what the client asks is answered in the end, and nothing was in the clear. */
+  async function underFire(action: () => Promise<void>): Promise<void> {
+    const wire = await Wire.listen(cluster, MARKER);
+    const fired = fire();
+    await action();
+    for (const family of FAMILIES)
+      expect(await askUdp(client, server, family, UDP_PORT)).toMatchObject({ outcome: 'answered' });
+    expect(await fired).toBe(RATE * FIRE_SECONDS);
+    expect(await wire.stop()).toMatchObject({ others: [] });
+  }
+
+  test('both become others under a dense fire, again and again, and nobody is killed: nothing in the clear', async () => {
+    const wire = await Wire.listen(cluster, MARKER);
+    const fired = fire(DENSE_RATE);
+    for (let i = 0; i < CHANGES; i++) {
+      become(`dense${i}`);
+      await delay((FIRE_SECONDS * 1000) / CHANGES);
+    }
+    expect(await fired).toBe(DENSE_RATE * FIRE_SECONDS);
+    expect(await wire.stop()).toMatchObject({ others: [] });
+    await proven(`dense${CHANGES - 1}`);
+  });
 
   test.each(Array.from({ length: ROUNDS }, (_, i) => [i + 1, Math.round(Math.random() * LATEST_MS)] as const))(
     'round %i, after %i ms',
     async (round, ms) => {
       const victim = nodes[round % 2] as ClusterNode;
-      const wire = await Wire.listen(cluster, MARKER);
-      const fired = fire();
-      // Other service accounts, of which nothing is proven yet.
-      cluster.announce(client, `c${round}`, { side: 'client' });
-      cluster.announce(server, `s${round}`, { side: 'server' });
-      await delay(ms);
-      await victim.agent.killHard();
-      await victim.start();
-      await expect
-        .poll(() => proofsOf(nodes[0]), { timeout: PROVEN_MS })
-        .toEqual([`ours c${round}`, `theirs s${round}`]);
-      await expect
-        .poll(() => proofsOf(nodes[1]), { timeout: PROVEN_MS })
-        .toEqual([`ours s${round}`, `theirs c${round}`]);
-      for (const family of FAMILIES)
-        expect(await askUdp(client, server, family, UDP_PORT)).toMatchObject({ outcome: 'answered' });
-      expect(await fired).toBe(RATE * FIRE_SECONDS);
-      expect(await wire.stop()).toMatchObject({ others: [] });
+      await underFire(async () => {
+        become(`${round}`);
+        await delay(ms);
+        await victim.agent.killHard();
+        await victim.start();
+        await proven(`${round}`);
+      });
     },
   );
+
+  describe('in the middle of a new session, which comes no further than so many bytes', () => {
+    let between: Host;
+    /** A session until both identities are proven. */
+    let bytes: number;
+
+    /** After so many bytes of sessions nothing of them arrives any more. */
+    const cutAfter = (most: number): Promise<void> =>
+      nft(
+        between,
+        `table bridge cut {
+          quota most { over ${most} bytes }
+          counter lost { }
+          chain between {
+            type filter hook forward priority filter;
+            tcp dport ${SESSION_PORT} quota name "most" counter name "lost" drop
+            tcp sport ${SESSION_PORT} quota name "most" counter name "lost" drop
+          }
+        }`,
+      );
+    const mend = (): Promise<void> => nft(between, 'delete table bridge cut');
+
+    async function listed(kind: 'quota' | 'counter', name: string, number: RegExp): Promise<number> {
+      const command = ['nft', 'list', kind, 'bridge', 'cut', name];
+      const { stdout } = await run('nsenter', inside(between.namespace, command));
+      return Number(number.exec(stdout)?.[1] ?? 0);
+    }
+    const bytesPassed = (): Promise<number> => listed('quota', 'most', /used (\d+) bytes/);
+    const packetsLost = (): Promise<number> => listed('counter', 'lost', /packets (\d+)/);
+
+    beforeAll(() => {
+      between = { name: 'wire', namespace: cluster.wire, ipv4: '', ipv6: '' };
+    });
+
+    test('how many a whole one is', async () => {
+      await nodes[1].agent.killHard();
+      await cutAfter(1_000_000_000);
+      become('whole');
+      await nodes[1].start();
+      await proven('whole');
+      bytes = await bytesPassed();
+      expect(bytes).toBeGreaterThan(0);
+      await mend();
+    });
+
+    test.each(STAGES.flatMap((stage) => NODE_NUMBERS.map((number) => [stage, number] as const)))(
+      `%i/${WHOLE} of it have passed; node-%i is killed`,
+      async (stage, number) => {
+        const victim = nodes[number - 1] as ClusterNode;
+        const name = `${number}at${stage}`;
+        const most = Math.floor((bytes * stage) / WHOLE);
+        await nodes[1].agent.killHard();
+        await cutAfter(most);
+        await underFire(async () => {
+          become(name);
+          await nodes[1].start();
+          await expect.poll(packetsLost, { timeout: PROVEN_MS, interval: 10 }).toBeGreaterThan(0);
+          const proofs = (await Promise.all(nodes.map(proofsOf))).flat().filter((proof) => proof.endsWith(name));
+          expect(proofs.length).toBeLessThan(ALL_PROOFS);
+          await victim.agent.killHard();
+          await mend();
+          await victim.start();
+          await proven(name);
+        });
+      },
+    );
+  });
 
   test('nothing is left of it', async () => {
     for (const node of nodes) {
