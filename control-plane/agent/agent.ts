@@ -38,6 +38,7 @@ import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
 import type { SecurePlane, SecureView, TunnelView } from './secure-plane.ts';
 import { AgentServer } from './server.ts';
+import type { RotationView } from './tunnel-rotation.ts';
 import type { AgentStatus, AgentView, Degradation, EndpointRow, IdentityRow, PolicyRow } from './view.ts';
 
 /** After a flip, programs that read the old table id have long returned (docs/adr/0005). */
@@ -100,6 +101,8 @@ class Agent implements AgentView, RunningAgent {
   #latest: Snapshot | undefined;
   #http: HttpPlane | undefined;
   #secure: SecurePlane | undefined;
+  /** Why authentication and encryption could not be had when that was last tried. */
+  #insecure: SidestepError | undefined;
   #securing: Promise<SecurePlane | undefined> | undefined;
   /** What `#latest` was compiled from. */
   #objects: ObjectSet | undefined;
@@ -273,8 +276,8 @@ class Agent implements AgentView, RunningAgent {
   async #openSecurePlane(objects: ObjectSet, snapshot: Snapshot): Promise<SecurePlane | undefined> {
     const { loaded, log } = this.#inputs;
     const { SecurePlane } = await import('./secure-plane.ts');
-    const opened = await this.#guarded('open authentication and encryption', () =>
-      SecurePlane.open(
+    const opened = await this.#guarded('open authentication and encryption', async () => {
+      const opening = SecurePlane.open(
         {
           config: loaded.config,
           kernel: this.#kernel,
@@ -286,8 +289,13 @@ class Agent implements AgentView, RunningAgent {
         },
         objects,
         snapshot,
-      ),
-    );
+      );
+      this.#insecure = undefined;
+      return opening.catch((error: unknown) => {
+        if (error instanceof SidestepError) this.#insecure = error;
+        throw error;
+      });
+    });
     if (opened) this.#directory.explain((source, destination) => opened.unproven(source, destination));
     return opened;
   }
@@ -490,9 +498,21 @@ class Agent implements AgentView, RunningAgent {
     return this.#secure?.tunnelView() ?? none;
   }
 
+  async rotateTunnelKey(): Promise<RotationView> {
+    return this.#secured().rotateTunnelKey();
+  }
+
   createJoinToken(node: string, ttlMs: number): string {
-    if (this.#secure) return this.#secure.createJoinToken(node, ttlMs);
-    throw new SidestepError('NOT_FOUND', 'no policy asks for authentication, so there is no certificate authority yet');
+    return this.#secured().createJoinToken(node, ttlMs);
+  }
+
+  /** @throws NOT_FOUND while nothing asks for it, or what has gone wrong */
+  #secured(): SecurePlane {
+    if (this.#secure) return this.#secure;
+    if (this.#insecure) throw this.#insecure;
+    throw new SidestepError('NOT_FOUND', 'authentication and encryption are not in use here', {
+      hint: 'They are once a policy asks for authentication, with --encryption on or strict, and with --ca true.',
+    });
   }
 
   endpoints(): readonly EndpointRow[] {

@@ -154,6 +154,11 @@ export const OPTIONS = {
   sessionPort: { shape: count(1, 65535), default: 4250, text: 'TCP port of sessions between agents' },
   tunnelPort: { shape: count(1, 65535), default: 51871, text: 'UDP port of the tunnel between nodes' },
   tunnelMtu: { shape: count(1280, 65535), default: undefined, text: "the tunnel's MTU (default: the link's, less 80)" },
+  tunnelKeyAgeSeconds: {
+    shape: count(0, 10 * 365 * 86_400),
+    default: 30 * 86_400,
+    text: "the tunnel's key of this node is replaced after this, without loss (0: only by `sidestep tunnel rotate`)",
+  },
   wireguard: {
     shape: path,
     default: undefined,

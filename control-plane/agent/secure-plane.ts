@@ -4,6 +4,7 @@
  * holds the last link (bpf/lib/protect.h). Open while a policy asks for authentication or all pod traffic is encrypted.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { type HoldNumbers, HoldQueue, type Pair } from '../auth/hold-queue.ts';
 import { type InheritedFacts, InheritedProofs } from '../auth/inherited-proofs.ts';
 import type { Proof, ProofSink } from '../auth/peers.ts';
@@ -39,6 +40,7 @@ import { Certificates } from './certificates.ts';
 import type { Config } from './config.ts';
 import type { Logger } from './log.ts';
 import { MeshView } from './mesh-view.ts';
+import { type RotationView, TunnelRotation } from './tunnel-rotation.ts';
 
 /** Proofs that are over are taken out of the kernel, and what others took away of the tunnel is put back. */
 const TICK_MS = 1000;
@@ -99,6 +101,7 @@ export class SecurePlane {
   readonly #guard: TunnelGuard;
   readonly #binding: TunnelBinding;
   readonly #sessions: Sessions;
+  readonly #rotation: TunnelRotation;
   readonly #queue: HoldQueue;
   /** Why a pair was not proven, by its key. */
   readonly #failures = new Map<string, SidestepError>();
@@ -150,6 +153,16 @@ export class SecurePlane {
       sink: this.#sink(),
       transport: new TlsTransport({ source: certificates.source, listen: { port: sessionPort } }),
       log,
+    });
+    this.#rotation = new TunnelRotation({
+      tunnel: this.#tunnel,
+      binding: this.#binding,
+      sessions: this.#sessions,
+      announce: () => this.#announce(),
+      log,
+      ageMs: config.tunnelKeyAgeSeconds * 1000,
+      random: Math.random,
+      pause: (ms) => delay(ms),
     });
     this.#queue = new HoldQueue({
       pairOf: (source, destination) => this.#pairOf(source, destination),
@@ -316,6 +329,7 @@ export class SecurePlane {
   #tick(): void {
     this.#book.sweep(Date.now());
     this.#write();
+    this.#rotation.tick(Date.now());
     void this.#mendTunnel();
   }
 
@@ -348,7 +362,7 @@ export class SecurePlane {
       ...(authority ? { certificateAuthority: { address: addresses[0] ?? '', ...authority } } : {}),
     };
     try {
-      writeMeshNode(config.source, node);
+      writeMeshNode(config.source, node, config.stateDir);
     } catch (error) {
       log.error({ err: error }, 'this node cannot be made known to others');
     }
@@ -474,6 +488,11 @@ export class SecurePlane {
         };
       }),
     };
+  }
+
+  /** @throws AUTH_NO_SESSION, AUTH_HANDSHAKE_TIMEOUT, AUTH_KEY_BUSY, STATE_UNUSABLE: nothing has changed */
+  rotateTunnelKey(): Promise<RotationView> {
+    return this.#rotation.rotate();
   }
 
   /** @throws NOT_FOUND where another process holds the authority's key */

@@ -32,6 +32,7 @@ const view = (): AgentView => ({
   envoy: () => undefined,
   authentication: () => undefined,
   tunnel: async () => ({ encryption: 'auth', tunnel: undefined, peers: [] }),
+  rotateTunnelKey: async () => ({ publicKey: 'key', nodes: [], failed: [] }),
   createJoinToken: (node) => `token of ${node}`,
   identities: () => [],
   policies: () => [],

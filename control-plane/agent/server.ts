@@ -133,6 +133,8 @@ export class AgentServer {
         return json(response, view.authentication() ?? null);
       case '/v1/tunnel':
         return json(response, await view.tunnel());
+      case '/v1/tunnel/rotate':
+        return json(response, await view.rotateTunnelKey());
       case '/v1/join-token':
         return json(response, { token: joinToken(view, url.searchParams) });
       case '/v1/identities':

@@ -5,6 +5,7 @@ import type { EnvoyView } from '../envoy/status.ts';
 import type { Issue, PolicySummary } from '../model/snapshot.ts';
 import type { FlowStore } from '../observe/store.ts';
 import type { SecureView, TunnelView } from './secure-plane.ts';
+import type { RotationView } from './tunnel-rotation.ts';
 
 /** Something that works with less, or not at all, and why. */
 export interface Degradation {
@@ -93,6 +94,8 @@ export interface AgentView {
   /** undefined: nothing asks for authentication. */
   authentication(): SecureView | undefined;
   tunnel(): Promise<TunnelView>;
+  /** @throws NOT_FOUND, AUTH_*, STATE_UNUSABLE: the key is the same as before */
+  rotateTunnelKey(): Promise<RotationView>;
   /** @throws NOT_FOUND, INPUT_INVALID */
   createJoinToken(node: string, ttlMs: number): string;
   identities(): readonly IdentityRow[];

@@ -20,6 +20,8 @@ const KEEPALIVE_SECONDS = 15;
 /** WireGuard's REJECT_AFTER_TIME: an older session carries nothing. */
 const SESSION_MS = 180_000;
 const POLL_MS = 4;
+/** A peer that still sends under its old key is not waited for any longer. */
+const MOST_LOOKS = 10;
 /** A handshake that was lost is repeated after 5 s. */
 const HANDSHAKE_MS = 12_000;
 
@@ -28,6 +30,8 @@ export class TunnelBinding {
   readonly #node: string;
   readonly #prepared = new Map<string, AgreedKey>();
   readonly #keys = new Map<string, AgreedKey>();
+  /** Has not taken this node's new key yet, which is in use since then: milliseconds since the epoch. */
+  readonly #behind = new Map<string, number>();
   #allowed: ReadonlyMap<string, readonly TunnelPrefix[]> = new Map();
 
   /** @param node this node's name: of two, the lower begins handshakes */
@@ -45,15 +49,28 @@ export class TunnelBinding {
     return this.#keys.get(node)?.publicKey;
   }
 
-  /** Phase one. A key of the same peer waits; another peer is made known, without addresses while there is one that has them. */
+  /** This node has another key, which every node is to be told of in its session. */
+  rotated(): void {
+    for (const node of this.#keys.keys()) this.#behind.set(node, Date.now());
+  }
+
+  /**
+   * Phase one. A first key is made known. One that takes another's place waits, unknown to WireGuard: a handshake with it now
+   * would bring packets whose source is not its own yet.
+   */
   async prepare(key: AgreedKey): Promise<void> {
-    const current = this.#keys.get(key.node);
     this.#prepared.set(key.node, key);
-    if (current && isSame(current, key)) return;
-    const known = (await this.#tunnel.peers()).find((peer) => equal(peer.publicKey, key.publicKey));
-    // Of an earlier agent: its session goes on until the new key is committed.
-    if (known) return;
-    await this.#set(key, current ? [] : this.#allowedOf(key.node), 0);
+    const current = this.#keys.get(key.node)?.publicKey;
+    // There is no session any more with our old key, and the peer begins the handshake with the new one as soon as it hears of it.
+    if (this.#behind.has(key.node) && current && equal(current, key.publicKey)) {
+      await this.#set(key, this.#allowedOf(key.node), this.#keepaliveOf(key.node));
+      return;
+    }
+    const peers = await this.#tunnel.peers();
+    const known = peers.some((peer) => equal(peer.publicKey, key.publicKey));
+    // Of an earlier agent, or in use: its session goes on until the new key is committed.
+    if (known || this.#predecessors(key, peers).length > 0) return;
+    await this.#set(key, this.#allowedOf(key.node), this.#keys.has(key.node) ? this.#keepaliveOf(key.node) : 0);
   }
 
   /** Phase two. Resolves when packets can go through. @throws AUTH_KEY_FAILED, AUTH_KEY_TIMEOUT, TUNNEL_* */
@@ -61,12 +78,23 @@ export class TunnelBinding {
     const key = this.#prepared.get(node);
     if (key?.epoch !== epoch)
       throw new SidestepError('AUTH_KEY_FAILED', `${node}: the key of epoch ${epoch} was never prepared`);
-    const current = this.#keys.get(node);
-    if (current && !isSame(current, key)) await this.#tunnel.removePeer(current.publicKey);
+    const olds = this.#predecessors(key, await this.#tunnel.peers());
+    if (olds.length > 0) await this.#drained(olds);
+    const behind = this.#behind.get(node);
     this.#prepared.delete(node);
     this.#keys.set(node, key);
-    await this.#set(key, this.#allowedOf(node), this.#node < node ? KEEPALIVE_SECONDS : 0);
-    await this.#usable(key, over);
+    if (olds.length === 0) await this.#set(key, this.#allowedOf(node), this.#keepaliveOf(node));
+    // One of both begins: the one that has kept its key, or the one that commits later.
+    else await this.#succeed(olds, key, behind === undefined || node < this.#node);
+    try {
+      await this.#usable(key, behind ?? Date.now() - SESSION_MS, over);
+      if (this.#behind.get(node) === behind) this.#behind.delete(node);
+      if (olds.length > 0) await this.#set(key, this.#allowedOf(node), this.#keepaliveOf(node));
+    } finally {
+      // Only now: what was on its way to the old key has gone.
+      for (const old of olds) await this.#tunnel.removePeer(old);
+      await this.#sweep();
+    }
   }
 
   /** Our source has other addresses for the nodes now. @returns what went wrong, by node */
@@ -81,7 +109,7 @@ export class TunnelBinding {
         const had = new Set((before.get(node) ?? []).map(prefixText));
         const next = (byNode.get(node) ?? []).filter((each) => !keep || had.has(prefixText(each)));
         try {
-          await this.#set(key, next, this.#node < node ? KEEPALIVE_SECONDS : 0);
+          await this.#set(key, next, this.#keepaliveOf(node));
         } catch (error) {
           if (!(error instanceof SidestepError)) throw error;
           failures.set(node, error);
@@ -95,6 +123,7 @@ export class TunnelBinding {
     const key = this.#keys.get(node);
     this.#prepared.delete(node);
     this.#keys.delete(node);
+    this.#behind.delete(node);
     if (key) await this.#tunnel.removePeer(key.publicKey);
   }
 
@@ -102,17 +131,66 @@ export class TunnelBinding {
     return this.#allowed.get(node) ?? [];
   }
 
+  #keepaliveOf(node: string): number {
+    return this.#node < node ? KEEPALIVE_SECONDS : 0;
+  }
+
+  /** Keys that have what is this node's, and no other node: its own of before, also of before this agent. */
+  #predecessors(key: AgreedKey, peers: readonly TunnelPeerState[]): Uint8Array[] {
+    const mine = new Set(this.#allowedOf(key.node).map(prefixText));
+    const before = this.#keys.get(key.node)?.publicKey;
+    const others = [...this.#keys.values()].filter(({ node }) => node !== key.node);
+    return peers
+      .filter(({ publicKey, allowed }) => {
+        if (equal(publicKey, key.publicKey) || others.some((other) => equal(other.publicKey, publicKey))) return false;
+        return (before && equal(before, publicKey)) || allowed.some((each) => mine.has(prefixText(each)));
+      })
+      .map(({ publicKey }) => publicKey);
+  }
+
+  /** What the peer has sent under its old keys may still wait for WireGuard's process, and would have the wrong source then. */
+  async #drained(olds: readonly Uint8Array[]): Promise<void> {
+    const received = async (): Promise<number> =>
+      (await this.#tunnel.peers())
+        .filter(({ publicKey }) => olds.some((old) => equal(old, publicKey)))
+        .reduce((sum, peer) => sum + peer.received, 0);
+    let before = await received();
+    for (let look = 0; look < MOST_LOOKS; look++) {
+      await delay(POLL_MS);
+      const now = await received();
+      if (now === before) return;
+      before = now;
+    }
+  }
+
+  /** Old keys that an agent was about to remove when it was killed: they have nothing, and are nobody's. */
+  async #sweep(): Promise<void> {
+    const known = [...this.#keys.values(), ...this.#prepared.values()];
+    for (const { publicKey, allowed } of await this.#tunnel.peers())
+      if (allowed.length === 0 && !known.some((key) => equal(key.publicKey, publicKey)))
+        await this.#tunnel.removePeer(publicKey);
+  }
+
+  #succeed(olds: readonly Uint8Array[], key: AgreedKey, wake: boolean): Promise<void> {
+    const { node, publicKey, presharedKey, endpoint } = key;
+    const [allowed, keepalive] = [this.#allowedOf(node), wake ? this.#keepaliveOf(node) : 0];
+    return this.#tunnel.succeed(olds, { publicKey, presharedKey, endpoint, allowed, keepalive }, wake);
+  }
+
   #set(key: AgreedKey, allowed: readonly TunnelPrefix[], keepalive: number): Promise<void> {
     const { publicKey, presharedKey, endpoint } = key;
     return this.#tunnel.setPeer({ publicKey, presharedKey, endpoint, allowed, keepalive });
   }
 
-  /** A session of WireGuard with this very key, or one of the peer's that still carries: its key was agreed on likewise. */
-  async #usable(key: AgreedKey, over: AbortSignal): Promise<void> {
+  /**
+   * A session of WireGuard with this very key, or one of the peer's that still carries: its key was agreed on likewise.
+   * @param since an earlier one carries nothing any more
+   */
+  async #usable(key: AgreedKey, since: number, over: AbortSignal): Promise<void> {
     const deadline = Date.now() + HANDSHAKE_MS;
     for (;;) {
       const peer = (await this.#tunnel.peers()).find((each) => equal(each.publicKey, key.publicKey));
-      if (peer && carries(peer)) return;
+      if (peer && peer.lastHandshake >= since) return;
       over.throwIfAborted();
       if (Date.now() > deadline)
         throw new SidestepError(
@@ -122,14 +200,6 @@ export class TunnelBinding {
       await delay(POLL_MS, undefined, { signal: over });
     }
   }
-}
-
-function carries({ lastHandshake }: TunnelPeerState): boolean {
-  return Date.now() - lastHandshake < SESSION_MS;
-}
-
-function isSame(a: AgreedKey, b: AgreedKey): boolean {
-  return equal(a.publicKey, b.publicKey);
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,10 +1,20 @@
 /** Names, keys, settings, and what can be had here: what the tunnel finds in files. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { keyText, loadKeys, publicKeyOf } from './keys.ts';
+import { keyText, loadKeys, newKeys, publicKeyOf, replaceKeys } from './keys.ts';
 import { deviceName, tunnelName } from './names.ts';
 import { chooseTunnel, tunnelSupport } from './probe.ts';
 import { assertDeviceSettings } from './settings.ts';
@@ -89,6 +99,24 @@ describe('the key', () => {
       expect(readFileSync(file(), 'utf8')).toBe(text);
     },
   );
+
+  test('is replaced by another, of which the next agent knows, and nothing of the old one stays', () => {
+    const old = load();
+    const next = newKeys();
+    replaceKeys(join(folder, 'tunnel'), next);
+    expect(load()).toMatchObject({ privateKey: next.privateKey, publicKey: next.publicKey });
+    expect(next.privateKey).not.toEqual(old.privateKey);
+    expect(statSync(file()).mode & 0o777).toBe(0o600);
+    expect(readdirSync(join(folder, 'tunnel'))).toEqual(['private.key']);
+  });
+
+  test('stays when another cannot be written', () => {
+    const old = load();
+    expect(() => replaceKeys(join(folder, 'nowhere'), newKeys())).toThrow(
+      expect.objectContaining({ code: 'STATE_UNUSABLE' }),
+    );
+    expect(load()).toEqual(old);
+  });
 
   test('that cannot be written is said to be so', () => {
     writeFileSync(join(folder, 'tunnel'), 'a file in the way');

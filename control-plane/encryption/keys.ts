@@ -9,11 +9,12 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SidestepError } from '../model/error.ts';
 
 export const KEY_BYTES = 32;
@@ -29,6 +30,8 @@ export interface TunnelKeys {
   readonly privateKey: Uint8Array;
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** Made then: milliseconds since the epoch. */
+  readonly since: number;
 }
 
 /** WireGuard keeps keys in this form, so that two can be compared. */
@@ -55,15 +58,32 @@ export function keyText(key: Uint8Array): string {
  *   because every other node knows this one by it. STATE_UNUSABLE when it cannot be written
  */
 export function loadKeys(folder: string): TunnelKeys {
-  const path = join(folder, 'private.key');
+  const path = keyFile(folder);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new SidestepError('STATE_UNUSABLE', `${folder} cannot be made`, { cause, path: folder });
   }
   if ((statSync(folder).mode & OTHERS_MAY_WRITE) !== 0) throw unsafe(folder, 'others may write into it');
-  const privateKey = read(path) ?? create(folder, path);
-  return { privateKey, publicKey: publicKeyOf(privateKey) };
+  // Not over one that another process has made meanwhile.
+  const privateKey = read(path) ?? write(path, newKeys().privateKey, (unfinished) => linkSync(unfinished, path));
+  return { privateKey, publicKey: publicKeyOf(privateKey), since: statSync(path).mtimeMs };
+}
+
+/** On no disk yet. */
+export function newKeys(): TunnelKeys {
+  const privateKey = clamp(randomBytes(KEY_BYTES));
+  return { privateKey, publicKey: publicKeyOf(privateKey), since: Date.now() };
+}
+
+/** In place of those of before, which are gone then. @throws STATE_UNUSABLE when the old ones are still there */
+export function replaceKeys(folder: string, { privateKey }: TunnelKeys): void {
+  const path = keyFile(folder);
+  write(path, privateKey, (unfinished) => renameSync(unfinished, path));
+}
+
+function keyFile(folder: string): string {
+  return join(folder, 'private.key');
 }
 
 function unsafe(path: string, why: string): SidestepError {
@@ -101,9 +121,8 @@ function parse(path: string, text: string): Uint8Array {
 }
 
 /** Whole or not at all: a half-written key would be no key for ever. */
-function create(folder: string, path: string): Uint8Array {
-  const key = clamp(randomBytes(KEY_BYTES));
-  const unfinished = join(folder, `.private.key.${process.pid}`);
+function write(path: string, key: Uint8Array, place: (unfinished: string) => void): Uint8Array {
+  const unfinished = join(dirname(path), `.private.key.${process.pid}`);
   try {
     rmSync(unfinished, { force: true });
     const fd = openSync(unfinished, 'wx', 0o600);
@@ -113,8 +132,7 @@ function create(folder: string, path: string): Uint8Array {
     } finally {
       closeSync(fd);
     }
-    // Not over one that another process has made meanwhile.
-    linkSync(unfinished, path);
+    place(unfinished);
     return key;
   } catch (cause) {
     throw new SidestepError('STATE_UNUSABLE', `${path} cannot be written`, { cause, path });

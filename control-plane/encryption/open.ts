@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../model/clock.ts';
 import type { ProcessCgroup } from '../process/cgroup.ts';
 import { KERNEL_KIND, KernelEngine } from './kernel.ts';
-import { loadKeys } from './keys.ts';
+import { loadKeys, replaceKeys } from './keys.ts';
 import { tunnelName } from './names.ts';
 import { TUNNEL_PORT } from './numbers.ts';
 import type { TunnelEngine, TunnelKernel, TunnelLog } from './ports.ts';
@@ -47,12 +47,14 @@ export function openTunnel(parts: TunnelParts, options: TunnelOptions): Supervis
   const { kernel, clock, log } = parts;
   const { instance, stateDir, port = TUNNEL_PORT, mtu, changed } = options;
   const name = tunnelName(instance);
+  const keyFolder = join(stateDir, 'tunnel');
   return new SupervisedTunnel(
     {
       kernel,
       engine: engineFor(kindOf(parts, options, name), parts, options, name),
       routes: new TunnelRoutes(kernel, instance, name),
-      keys: loadKeys(join(stateDir, 'tunnel')),
+      keys: loadKeys(keyFolder),
+      storeKeys: (keys) => replaceKeys(keyFolder, keys),
       machine: thisMachine,
       clock,
       log,

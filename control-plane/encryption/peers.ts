@@ -16,14 +16,14 @@ export function peerId(publicKey: Uint8Array): string {
 }
 
 export class PeerTable {
-  readonly #own: string;
+  readonly #own: () => Uint8Array;
   readonly #peers = new Map<string, KnownPeer>();
   /** Prefix -> the peer that has it. */
   readonly #owners = new Map<string, string>();
 
   /** @param own this node's public key */
-  constructor(own: Uint8Array) {
-    this.#own = peerId(own);
+  constructor(own: () => Uint8Array) {
+    this.#own = own;
   }
 
   get size(): number {
@@ -50,6 +50,12 @@ export class PeerTable {
     for (const each of peer.allowed) this.#owners.set(prefixText(each), id);
   }
 
+  /** It has nothing any more, and is still there. */
+  disinherit(publicKey: Uint8Array): void {
+    const peer = this.#peers.get(peerId(publicKey));
+    if (peer) this.remember({ ...peer, allowed: [], keepalive: 0 });
+  }
+
   forget(publicKey: Uint8Array): void {
     const id = peerId(publicKey);
     for (const each of this.#peers.get(id)?.allowed ?? []) this.#owners.delete(prefixText(each));
@@ -58,20 +64,25 @@ export class PeerTable {
 
   /**
    * What is told to WireGuard is text: nothing that is no key, endpoint or number may get into it.
+   * @param heirOf peers whose prefixes it takes over
    * @throws TUNNEL_REFUSED for a peer that is none. TUNNEL_PREFIX_CONFLICT when another peer has one of its prefixes:
    *   WireGuard would move it without a word
    */
-  require({ publicKey, presharedKey, endpoint, allowed, keepalive = 0 }: TunnelPeer): void {
+  require(
+    { publicKey, presharedKey, endpoint, allowed, keepalive = 0 }: TunnelPeer,
+    heirOf: readonly Uint8Array[] = [],
+  ): void {
     const refuse = (what: string): never => {
       throw new SidestepError('TUNNEL_REFUSED', `peer ${keyText(publicKey)}: ${what}`);
     };
     if (publicKey.length !== KEY_BYTES || presharedKey.length !== KEY_BYTES) refuse('a key has 32 bytes');
-    if (peerId(publicKey) === this.#own) refuse('it is this node itself');
+    if (peerId(publicKey) === peerId(this.#own())) refuse('it is this node itself');
     if (parseEndpoint(endpointText(endpoint)) === undefined) refuse('its endpoint is none');
     if (!Number.isInteger(keepalive) || keepalive < 0 || keepalive > LONGEST_KEEPALIVE) refuse('its keepalive is none');
     for (const each of allowed) {
       const owner = this.#peers.get(this.#owners.get(prefixText(each)) ?? '');
-      if (owner === undefined || peerId(owner.publicKey) === peerId(publicKey)) continue;
+      if (owner === undefined || [publicKey, ...heirOf].some((each) => peerId(each) === peerId(owner.publicKey)))
+        continue;
       throw new SidestepError(
         'TUNNEL_PREFIX_CONFLICT',
         `${prefixText(each)} is peer ${keyText(owner.publicKey)}'s and stays so; ${keyText(publicKey)} does not get it`,

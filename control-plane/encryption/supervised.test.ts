@@ -2,9 +2,9 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MemoryKernel } from '../datapath/memory.ts';
 import { SidestepError } from '../model/error.ts';
-import { FakeClock } from '../process/fake-clock.ts';
+import { FakeClock } from '../model/fake-clock.ts';
 import { KernelEngine } from './kernel.ts';
-import { publicKeyOf } from './keys.ts';
+import { newKeys, publicKeyOf, type TunnelKeys } from './keys.ts';
 import { MARK_OUTER, TABLE_TUNNEL } from './numbers.ts';
 import type { Machine } from './ports.ts';
 import { parseTunnelPrefix, prefixText } from './prefixes.ts';
@@ -77,6 +77,7 @@ let clock: FakeClock;
 let engine: FakeEngine;
 let tunnel: SupervisedTunnel;
 let changes: TunnelStatus[];
+let store: (keys: TunnelKeys) => void;
 
 function open(): SupervisedTunnel {
   engine = new FakeEngine(kernel);
@@ -85,7 +86,8 @@ function open(): SupervisedTunnel {
       kernel,
       engine,
       routes: new TunnelRoutes(kernel, 'test', NAME, [4, 6]),
-      keys: { privateKey: PRIVATE, publicKey: publicKeyOf(PRIVATE) },
+      keys: { privateKey: PRIVATE, publicKey: publicKeyOf(PRIVATE), since: 0 },
+      storeKeys: (keys) => store(keys),
       machine: new FakeMachine(kernel),
       clock,
       log: { info: () => undefined, warn: () => undefined },
@@ -98,6 +100,7 @@ beforeEach(() => {
   kernel = new MemoryKernel();
   clock = new FakeClock();
   changes = [];
+  store = () => undefined;
   tunnel = open();
 });
 
@@ -438,4 +441,70 @@ test('one that was let go does nothing any more', async () => {
   expect(kernel.journal).toHaveLength(before);
   expect(clock.waiting).toBe(0);
   await expect(tunnel.ensure()).rejects.toMatchObject({ code: 'TUNNEL_FAILED' });
+});
+
+describe('another key of this node', () => {
+  const deviceKey = (): Uint8Array | undefined => kernel.wireguards.get(NAME)?.privateKey;
+
+  test('is stored before the device gets it, and the peers stay', async () => {
+    await tunnel.ensure();
+    await tunnel.setPeer(peer(1, ['10.1.0.1/32'], 15));
+    await tunnel.setPeer(peer(2, ['10.2.0.1/32']));
+    const keys = newKeys();
+    let before: Uint8Array | undefined;
+    store = () => {
+      before = deviceKey();
+    };
+    await tunnel.rotate(keys);
+    expect(before).toEqual(PRIVATE);
+    expect(deviceKey()).toEqual(keys.privateKey);
+    expect(tunnel.publicKey).toEqual(keys.publicKey);
+    expect(await peersThere()).toEqual({ 1: '10.1.0.1/32', 2: '10.2.0.1/32' });
+    expect((await engine.state()).peers.map(({ keepalive }) => keepalive).sort()).toEqual([0, 15]);
+    // It is the device's, and nothing that has to be put back.
+    expect(await tunnel.ensure()).toEqual([]);
+  });
+
+  test('that cannot be stored is in use nowhere', async () => {
+    await tunnel.ensure();
+    store = () => {
+      throw new SidestepError('STATE_UNUSABLE', 'the disk is full');
+    };
+    await expect(tunnel.rotate(newKeys())).rejects.toMatchObject({ code: 'STATE_UNUSABLE' });
+    expect(deviceKey()).toEqual(PRIVATE);
+    expect(tunnel.publicKey).toEqual(publicKeyOf(PRIVATE));
+  });
+
+  test('is what the device comes back with', async () => {
+    await tunnel.ensure();
+    lose();
+    await clock.advance(200);
+    const keys = newKeys();
+    await tunnel.rotate(keys);
+    await clock.advance(200);
+    expect(tunnel.ifindex).not.toBe(0);
+    expect(deviceKey()).toEqual(keys.privateKey);
+  });
+});
+
+describe('another key of a peer', () => {
+  test('gets what the old one had in one step; the old one stays, with nothing, until it is removed', async () => {
+    await tunnel.ensure();
+    await tunnel.setPeer(peer(1, ['10.1.0.1/32'], 15));
+    await tunnel.succeed([key(1)], peer(3, ['10.1.0.1/32'], 15), false);
+    expect(await peersThere()).toEqual({ 1: '', 3: '10.1.0.1/32' });
+    expect(await tunnel.ensure()).toEqual([]);
+    await tunnel.removePeer(key(1));
+    expect(await peersThere()).toEqual({ 3: '10.1.0.1/32' });
+  });
+
+  test('takes nothing from anybody else', async () => {
+    await tunnel.ensure();
+    await tunnel.setPeer(peer(1, ['10.1.0.1/32']));
+    await tunnel.setPeer(peer(2, ['10.2.0.1/32']));
+    await expect(tunnel.succeed([key(1)], peer(3, ['10.2.0.1/32']), false)).rejects.toMatchObject({
+      code: 'TUNNEL_PREFIX_CONFLICT',
+    });
+    expect(await peersThere()).toEqual({ 1: '10.1.0.1/32', 2: '10.2.0.1/32' });
+  });
 });

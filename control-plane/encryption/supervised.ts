@@ -13,7 +13,7 @@ import { difference, PeerTable, peerId } from './peers.ts';
 import type { EnginePeer, Machine, TunnelEngine, TunnelKernel, TunnelLog } from './ports.ts';
 import type { TunnelRoutes } from './routes.ts';
 import { coded, failureOf, type TunnelFailure, type TunnelStatus } from './status.ts';
-import type { Tunnel, TunnelPeer, TunnelPeerState } from './tunnel.ts';
+import type { Tunnel, TunnelPeer, TunnelPeerState, TunnelPrefix } from './tunnel.ts';
 
 /** Whether process and device are there is looked at this often. */
 const WATCH_MS = 200;
@@ -33,6 +33,8 @@ export interface SupervisedParts {
   readonly engine: TunnelEngine;
   readonly routes: TunnelRoutes;
   readonly keys: TunnelKeys;
+  /** In place of those of before. @throws STATE_UNUSABLE */
+  readonly storeKeys: (keys: TunnelKeys) => void;
   readonly machine: Machine;
   readonly clock: Clock;
   readonly log: TunnelLog;
@@ -50,11 +52,11 @@ export interface SupervisedOptions {
 export class SupervisedTunnel implements Tunnel {
   readonly kind: 'kernel' | 'user-space';
   readonly name: string;
-  readonly publicKey: Uint8Array;
   readonly port: number;
   readonly #parts: SupervisedParts;
   readonly #options: SupervisedOptions;
   readonly #peers: PeerTable;
+  #keys: TunnelKeys;
   #ifindex = 0;
   #mtu: number | undefined;
   #adopted = false;
@@ -79,8 +81,17 @@ export class SupervisedTunnel implements Tunnel {
     this.kind = parts.engine.kind;
     this.name = options.name;
     this.port = options.port;
-    this.publicKey = parts.keys.publicKey;
-    this.#peers = new PeerTable(this.publicKey);
+    this.#keys = parts.keys;
+    this.#peers = new PeerTable(() => this.publicKey);
+  }
+
+  get publicKey(): Uint8Array {
+    return this.#keys.publicKey;
+  }
+
+  /** This node's key is from then: milliseconds since the epoch. */
+  get keySince(): number {
+    return this.#keys.since;
   }
 
   get ifindex(): number {
@@ -132,6 +143,47 @@ export class SupervisedTunnel implements Tunnel {
     });
   }
 
+  /** As setPeer, in place of others. @throws as setPeer */
+  succeed(olds: readonly Uint8Array[], peer: TunnelPeer, wake: boolean): Promise<void> {
+    return this.#alone(async () => {
+      this.#peers.require(peer, olds);
+      if (this.#refusal) throw this.#refusal;
+      if (this.#ifindex === 0) await this.#bringUp();
+      // WireGuard moves the prefixes: there is no moment at which they are nobody's.
+      await this.#setAwake(peer, this.#peers.lost(peer), wake);
+      for (const old of olds) this.#peers.disinherit(old);
+      this.#peers.remember(peer);
+      this.#fitMtu(peer.endpoint.address);
+    });
+  }
+
+  /**
+   * Another key of this node's, from now on. What the peers send under the old one still comes in; what is sent to them waits in
+   * WireGuard (128 packets for each) until they have taken the new key and begin a handshake with it.
+   * @throws STATE_UNUSABLE: nothing has changed. TUNNEL_*, KERNEL_*: the device has no new key yet, and gets it when it is back
+   */
+  rotate(keys: TunnelKeys): Promise<void> {
+    return this.#alone(async () => {
+      const { engine, storeKeys } = this.#parts;
+      storeKeys(keys);
+      this.#keys = keys;
+      if (this.#ifindex === 0) return;
+      await engine.configure({ privateKey: keys.privateKey, port: this.port, fwmark: MARK_OUTER });
+      // Our own attempt now, in vain, for which WireGuard makes no other within 5 s: a peer's then never meets one of ours.
+      for (const peer of this.#peers.all()) {
+        if ((peer.keepalive ?? 0) > 0) await engine.setPeer({ ...peer, keepalive: 0 }, []);
+        await this.#setAwake(peer, [], true);
+      }
+    });
+  }
+
+  /** Sets a peer. @param wake its handshake begins at once */
+  async #setAwake(peer: TunnelPeer, lost: readonly TunnelPrefix[], wake: boolean): Promise<void> {
+    const { engine } = this.#parts;
+    if (wake && (peer.keepalive ?? 0) === 0) await engine.setPeer({ ...peer, keepalive: WAKE_SECONDS }, lost);
+    await engine.setPeer(peer, lost);
+  }
+
   /** Without effect when there is none. */
   removePeer(publicKey: Uint8Array): Promise<void> {
     return this.#alone(async () => {
@@ -177,7 +229,7 @@ export class SupervisedTunnel implements Tunnel {
   }
 
   async #assert(): Promise<string[]> {
-    const { kernel, engine, routes, keys, machine } = this.#parts;
+    const { kernel, engine, routes, machine } = this.#parts;
     const mended = routes.bar();
     const found =
       this.#ifindexNow() === 0 || engine.trouble() !== undefined || !this.#met ? await engine.start() : 'kept';
@@ -186,7 +238,9 @@ export class SupervisedTunnel implements Tunnel {
     if (ifindex === 0) throw new SidestepError('TUNNEL_FAILED', `device ${this.name} is not there`);
     if (kernel.ensureLinkAddress(ifindex, DEVICE_ADDRESS)) mended.push(`address of ${this.name}`);
     mended.push(...machine.settings(this.name).map((path) => `sysctl net/${path}`));
-    mended.push(...(await engine.configure({ privateKey: keys.privateKey, port: this.port, fwmark: MARK_OUTER })));
+    mended.push(
+      ...(await engine.configure({ privateKey: this.#keys.privateKey, port: this.port, fwmark: MARK_OUTER })),
+    );
     if (found === 'found' && !this.#met) await this.#import();
     if (this.#setUp(ifindex)) mended.push(`${this.name} up with MTU ${this.#mtu}`);
     await engine.listening(this.port);
@@ -259,8 +313,7 @@ export class SupervisedTunnel implements Tunnel {
     for (const peer of this.#peers.all()) {
       const lost = difference(peer, there.get(peerId(peer.publicKey)));
       if (lost === undefined) continue;
-      if (anew && peer.keepalive === 0) await engine.setPeer({ ...peer, keepalive: WAKE_SECONDS }, lost);
-      await engine.setPeer(peer, lost);
+      await this.#setAwake(peer, lost, anew);
       mended.push(`peer ${keyText(peer.publicKey)}`);
     }
     return mended;

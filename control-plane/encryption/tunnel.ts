@@ -37,7 +37,7 @@ export interface Tunnel {
   /** 0 while the device is missing. */
   readonly ifindex: number;
   readonly name: string;
-  /** This node's, 32 bytes. */
+  /** This node's, 32 bytes; another after a rotation. */
   readonly publicKey: Uint8Array;
   /** UDP. */
   readonly port: number;
@@ -45,6 +45,11 @@ export interface Tunnel {
   ensure(): Promise<readonly string[]>;
   /** Replaces everything about a peer at once; connections go on, as WireGuard's current session keys stay. */
   setPeer(peer: TunnelPeer): Promise<void>;
+  /**
+   * The same for a peer that has other keys than before: it gets their prefixes in the same moment, and its handshake begins at
+   * once if `wake`. The old keys carry nothing from then on; they stay until they are removed.
+   */
+  succeed(olds: readonly Uint8Array[], peer: TunnelPeer, wake: boolean): Promise<void>;
   removePeer(publicKey: Uint8Array): Promise<void>;
   peers(): Promise<readonly TunnelPeerState[]>;
   /** Lets go of it; device, process and routes stay. */

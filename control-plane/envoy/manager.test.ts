@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SidestepError } from '../model/error.ts';
-import { FakeClock } from '../process/fake-clock.ts';
+import { FakeClock } from '../model/fake-clock.ts';
 import { FakeEnvoy, MemoryRecord } from './fakes.ts';
 import { EnvoyManager, type ManagerOptions } from './manager.ts';
 import type { EnvoyIdentity, EnvoyPlan } from './ports.ts';

@@ -251,6 +251,10 @@ export const ERRORS = {
     text: "The tunnel's new key was not in place at both ends in time.",
     hint: 'May the nodes reach each other at the UDP port of the tunnel? The old key stays in force.',
   },
+  AUTH_KEY_BUSY: {
+    text: 'Another tunnel key is just being replaced.',
+    hint: 'Nothing has changed. Neighbours replace their keys one after the other: try again.',
+  },
   AUTH_TUNNEL_CHANGED: {
     text: "This node's tunnel has another public key now.",
     hint: 'A new session, which carries it, is opened at once.',

@@ -17,10 +17,14 @@ import { readOnce } from './files.ts';
 import { removeMeshNode, writeMeshNode } from './mesh-node-file.ts';
 
 let folder: string;
+let state: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'sidestep-mesh-node-'));
+  state = mkdtempSync(join(tmpdir(), 'sidestep-mesh-node-state-'));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => {
+  for (const each of [folder, state]) rmSync(each, { recursive: true, force: true });
+});
 
 const NODE: MeshNode = {
   name: 'n1',
@@ -32,9 +36,9 @@ const NODE: MeshNode = {
 };
 
 test('what a node writes the others read, and only the last of it', () => {
-  expect(writeMeshNode(folder, NODE)).toBe(true);
-  expect(writeMeshNode(folder, { ...NODE, name: 'n2', spiffeId: 'spiffe://cluster.local/node/n2' })).toBe(true);
-  expect(writeMeshNode(folder, { ...NODE, port: 5000 })).toBe(true);
+  expect(writeMeshNode(folder, NODE, state)).toBe(true);
+  expect(writeMeshNode(folder, { ...NODE, name: 'n2', spiffeId: 'spiffe://cluster.local/node/n2' }, state)).toBe(true);
+  expect(writeMeshNode(folder, { ...NODE, port: 5000 }, state)).toBe(true);
   const { meshNodes, issues } = readOnce([folder]);
   expect(issues).toEqual([]);
   expect(meshNodes.map(({ name, port }) => [name, port])).toEqual([
@@ -45,18 +49,18 @@ test('what a node writes the others read, and only the last of it', () => {
 });
 
 test('the same again is not written: who watches the folder sees nothing', () => {
-  writeMeshNode(folder, NODE);
+  writeMeshNode(folder, NODE, state);
   const path = join(folder, 'sidestepnode-n1.yaml');
   const { ino } = statSync(path);
-  expect(writeMeshNode(folder, { ...NODE })).toBe(false);
+  expect(writeMeshNode(folder, { ...NODE }, state)).toBe(false);
   expect(statSync(path).ino).toBe(ino);
 });
 
 test('the file takes the place of the old one in one step, and everybody may read it', () => {
-  writeMeshNode(folder, NODE);
+  writeMeshNode(folder, NODE, state);
   const path = join(folder, 'sidestepnode-n1.yaml');
   const { ino } = statSync(path);
-  writeMeshNode(folder, { ...NODE, port: 5000 });
+  writeMeshNode(folder, { ...NODE, port: 5000 }, state);
   expect(statSync(path).ino).not.toBe(ino);
   expect(statSync(path).mode & 0o777 & ~process.umask()).toBe(0o644 & ~process.umask());
 });
@@ -65,7 +69,7 @@ test('what an agent that died left half written is taken away, and a link in its
   const victim = join(folder, 'victim');
   writeFileSync(victim, 'untouched');
   symlinkSync(victim, join(folder, '.sidestepnode-n1.yaml.new'));
-  writeMeshNode(folder, NODE);
+  writeMeshNode(folder, NODE, state);
   expect(readFileSync(victim, 'utf8')).toBe('untouched');
   expect(lstatSync(join(folder, 'sidestepnode-n1.yaml')).isFile()).toBe(true);
 });
@@ -77,27 +81,44 @@ test('a node that others would refuse is not written, and the field is named', (
     [{ ...NODE, addresses: [] }, 'spec.addresses'],
     [{ ...NODE, publicKey: 'x' }, 'spec.publicKey'],
   ] as const)
-    expect(() => writeMeshNode(folder, bad)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', path }));
+    expect(() => writeMeshNode(folder, bad, state)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID', path }));
   expect(readdirSync(folder)).toEqual([]);
 });
 
 test('a folder that cannot be written is an error with a code', () => {
-  expect(() => writeMeshNode(join(folder, 'nowhere'), NODE)).toThrow(
+  expect(() => writeMeshNode(join(folder, 'nowhere'), NODE, state)).toThrow(
     expect.objectContaining({ code: 'SOURCE_UNWRITABLE' }),
   );
 });
 
-test('a node that leaves takes its file along, once or twice', () => {
-  writeMeshNode(folder, NODE);
-  removeMeshNode(folder, 'n1');
-  removeMeshNode(folder, 'n1');
-  expect(readdirSync(folder)).toEqual([]);
+test('a node that leaves takes its file along, once or twice, and no other', () => {
+  const other = mkdtempSync(join(tmpdir(), 'sidestep-mesh-node-state-'));
+  writeMeshNode(folder, { ...NODE, name: 'n2', spiffeId: 'spiffe://cluster.local/node/n2' }, other);
+  rmSync(other, { recursive: true });
+  expect(removeMeshNode(state)).toBe(false);
+  writeMeshNode(folder, NODE, state);
+  expect(removeMeshNode(state)).toBe(true);
+  expect(removeMeshNode(state)).toBe(false);
+  expect(readdirSync(folder)).toEqual(['sidestepnode-n2.yaml']);
+});
+
+test('a node whose file is there already knows of it, too', () => {
+  writeMeshNode(folder, NODE, state);
+  for (const file of readdirSync(state)) rmSync(join(state, file));
+  expect(writeMeshNode(folder, NODE, state)).toBe(false);
+  expect(removeMeshNode(state)).toBe(true);
+});
+
+test('a note that says nothing is refused by name', () => {
+  writeMeshNode(folder, NODE, state);
+  for (const file of readdirSync(state)) writeFileSync(join(state, file), '{"folder":1}');
+  expect(() => removeMeshNode(state)).toThrow(expect.objectContaining({ code: 'STATE_UNUSABLE' }));
 });
 
 test('an old file that cannot be read is written anew', () => {
   const path = join(folder, 'sidestepnode-n1.yaml');
   writeFileSync(path, 'half a fi');
   chmodSync(path, 0);
-  expect(writeMeshNode(folder, NODE)).toBe(true);
+  expect(writeMeshNode(folder, NODE, state)).toBe(true);
   expect(readOnce([folder]).meshNodes).toHaveLength(1);
 });

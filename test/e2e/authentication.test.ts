@@ -1,5 +1,5 @@
 /** Two nodes: identities proven by certificates, packets through the tunnel, and nothing in the clear. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { inside } from '../../control-plane/demo/namespaces.ts';
 import { run } from '../../control-plane/demo/process.ts';
@@ -228,8 +228,11 @@ describe('authentication between two nodes', () => {
     expect((await seen()).length).toBeGreaterThan(4);
     const uninstall = [...command, 'uninstall', '--instance', instance, '--state-dir', stateDirectory];
     const first = await run('nsenter', inside(second.namespace, uninstall));
-    expect(first.stdout).toContain('the tunnel taken down');
+    expect(first.stdout).toContain('the tunnel taken down, its SidestepNode removed');
     expect(await seen()).toEqual([]);
+    expect(readdirSync(cluster.manifests.path).filter((file) => file.startsWith('sidestepnode-'))).toEqual([
+      'sidestepnode-node-1.yaml',
+    ]);
     expect((await run('nsenter', inside(second.namespace, uninstall))).code).toBe(0);
   });
 });

@@ -12,6 +12,9 @@ export const FAMILIES = ['ipv4', 'ipv6'] as const;
 /** Nothing came back: what a dropped packet looks like. Long enough for one retransmission, so that luck does not read as a drop. */
 const TIMEOUT_MS = 1_200;
 
+/** What is on its way through the process of a tunnel has come by then. */
+const IN_FLIGHT_MS = 250;
+
 export interface Answer {
   /** answered, timeout, cut, or an errno name such as ECONNREFUSED. */
   readonly outcome: string;
@@ -184,7 +187,8 @@ export class UdpStream {
 
   async stop(): Promise<StreamReport> {
     await this.#sender.stop();
-    // What is sent is queued at the receiver by now: both ends are on one machine, and veth delivers at once.
+    // veth delivers at once; a tunnel's process when it comes to it.
+    await delay(IN_FLIGHT_MS);
     await this.#receiver.stop();
     const [sender, receiver] = [this.#sender, this.#receiver].map(
       (child) => JSON.parse(child.lines.at(-1) ?? '{}') as object,

@@ -23,6 +23,7 @@ export const SAMPLES: readonly Message[] = [
   { kind: 'bye', code: 'AUTH_LIMIT' },
   { kind: 'ping' },
   { kind: 'key', step: 'COMMITTED', epoch: 3 },
+  { kind: 'rotate', step: 'SWITCHED', key: new Uint8Array(32).fill(4) },
   { kind: 'prove', session: new Uint8Array(32).fill(3), proofs: [PROOF, { ...PROOF, serial: '01' }] },
   { kind: 'want', identities: [PROOF.identity, 'x'] },
   { kind: 'accepted', proofs: [{ identity: PROOF.identity, serial: '00AF' }] },

@@ -19,6 +19,7 @@ export const SESSION_TABLE = {
       accepted: '7|message sidestep.session.Accepted',
       refused: '8|message sidestep.session.Refused',
       withdraw: '9|message sidestep.session.Withdraw',
+      rotate: '10|message sidestep.session.Rotate',
     },
     'sidestep.session.Hello': {
       version: '1 uint32',
@@ -33,6 +34,7 @@ export const SESSION_TABLE = {
     'sidestep.session.Bye': { code: '1 string' },
     'sidestep.session.Ping': {},
     'sidestep.session.Key': { step: '1 sidestep.session.Key.Step', epoch: '2 uint32' },
+    'sidestep.session.Rotate': { step: '1 sidestep.session.Rotate.Step', key: '2 bytes' },
     'sidestep.session.Prove': { session: '1 bytes', proofs: '2 repeated sidestep.session.Proof' },
     'sidestep.session.Proof': {
       identity: '1 string',
@@ -49,7 +51,10 @@ export const SESSION_TABLE = {
     'sidestep.session.Withdraw': { identities: '1 repeated sidestep.session.Gone' },
     'sidestep.session.Gone': { identity: '1 string', code: '2 string' },
   },
-  enums: { 'sidestep.session.Key.Step': { NONE: 0, PREPARE: 1, PREPARED: 2, COMMIT: 3, COMMITTED: 4 } },
+  enums: {
+    'sidestep.session.Key.Step': { NONE: 0, PREPARE: 1, PREPARED: 2, COMMIT: 3, COMMITTED: 4 },
+    'sidestep.session.Rotate.Step': { NONE: 0, NEXT: 1, KNOWN: 2, BUSY: 3, DROPPED: 4, SWITCHED: 5 },
+  },
 } as const satisfies MessageTable;
 
 /** SPIFFE-ID §2.3: at most 2,048 bytes. */
@@ -90,6 +95,7 @@ const SHAPES = {
     step: z.enum(['PREPARE', 'PREPARED', 'COMMIT', 'COMMITTED']),
     epoch: z.int().check(z.minimum(1), z.maximum(UINT32)),
   }),
+  rotate: z.object({ step: z.enum(['NEXT', 'KNOWN', 'BUSY', 'DROPPED', 'SWITCHED']), key: bytes(32, 32) }),
   prove: z.object({
     session: bytes(32, 32),
     proofs: list(

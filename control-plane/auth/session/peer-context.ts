@@ -29,6 +29,8 @@ export interface PeerContext {
   readonly times: Times;
   readonly limits: Limits;
   readonly claims: TunnelClaims;
+  /** Is this node to have another tunnel key? */
+  readonly isRotating: () => boolean;
   /** Of Hellos, over all peers: grows. */
   readonly nextOrdinal: () => number;
   /** May another connection be begun? Why not? */

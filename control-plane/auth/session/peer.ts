@@ -42,6 +42,8 @@ export class Peer implements SessionHost {
   #stateSince: number;
   /** Taken back while there was no session to say so. */
   readonly #unsaid = new Set<string>();
+  /** Its other end knows our next tunnel key. */
+  #announced: Session | undefined;
   #removed = false;
 
   constructor(node: PeerNode, context: PeerContext) {
@@ -180,6 +182,49 @@ export class Peer implements SessionHost {
       session.close(new SidestepError('AUTH_TUNNEL_CHANGED', `a session with ${this.#node.name} carries the new key`));
   }
 
+  /** Is a tunnel key being replaced, of this node or of the peer? */
+  get isKeyChanging(): boolean {
+    return this.#session?.isRotating === true;
+  }
+
+  /** Would the peer take another tunnel key of this node's? @throws AUTH_NO_SESSION, AUTH_HANDSHAKE_TIMEOUT, AUTH_KEY_BUSY */
+  async announceKey(next: Uint8Array): Promise<void> {
+    const session = this.#session;
+    const { clock, times } = this.#context;
+    if (session?.state !== 'open')
+      throw new SidestepError('AUTH_NO_SESSION', `there is no open session with ${this.#node.name}`);
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const cancel = clock.after(times.helloMs, () =>
+      reject(
+        new SidestepError('AUTH_HANDSHAKE_TIMEOUT', `${this.#node.name} did not answer within ${times.helloMs} ms`),
+      ),
+    );
+    try {
+      await Promise.race([session.announceKey(next), late]);
+      this.#announced = session;
+    } finally {
+      cancel();
+    }
+  }
+
+  /**
+   * This node's key is another now. A session that knows nothing of it is replaced.
+   * @returns when packets go through under it
+   */
+  async switchKey(next: Uint8Array): Promise<void> {
+    const session = this.#session;
+    const announced = this.#announced;
+    this.#announced = undefined;
+    if (session !== undefined && session === announced) await session.switchKey(next);
+    else this.rekey();
+  }
+
+  /** This node keeps its key. */
+  dropKey(): void {
+    this.#announced = undefined;
+    this.#session?.dropKey();
+  }
+
   tick(now: number): void {
     this.#ledger.expire(now);
     for (const session of this.#sessions()) session.tick(now);
@@ -275,9 +320,21 @@ export class Peer implements SessionHost {
     return before?.drained ?? Promise.resolve();
   }
 
+  claims(session: Session, key: Uint8Array): SidestepError | undefined {
+    return this.#context.claims.claim(this.#node.name, key, (why) => session.close(why));
+  }
+
+  proved(key: Uint8Array): void {
+    this.#context.claims.prove(this.#node.name, key);
+  }
+
+  get isRotating(): boolean {
+    return this.#context.isRotating();
+  }
+
   opened(session: Session): void {
     const { counters, clock, log, claims } = this.#context;
-    claims.prove(this.#node.name);
+    claims.prove(this.#node.name, session.theirTunnelKey);
     counters.handshakes.ok++;
     counters.took('handshakeLatency', clock.now() - session.began);
     this.#lastError = undefined;

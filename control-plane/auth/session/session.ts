@@ -10,8 +10,9 @@ import { SidestepError } from '../../model/error.ts';
 import type { ProofSink, TunnelKey } from '../peers.ts';
 import type { Exchange } from './exchange.ts';
 import { KeyAgreement } from './key-agreement.ts';
+import { KeyRotation } from './key-rotation.ts';
 import type { Limits, Times } from './limits.ts';
-import type { Hello, Message } from './messages.ts';
+import type { Hello, Message, MessageOf } from './messages.ts';
 import type { Channel } from './ports.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { presharedKey } from './tunnel-key.ts';
@@ -26,6 +27,12 @@ export interface SessionHost {
   /** Is this session the one from now on? @returns what of an earlier one is still being done; undefined: it is not taken */
   takes(session: Session, theirs: Hello): Promise<void> | undefined;
   opened(session: Session): void;
+  /** The other end names another tunnel key of its own. @returns why it is not taken */
+  claims(session: Session, key: Uint8Array): SidestepError | undefined;
+  /** Packets go through under it. */
+  proved(key: Uint8Array): void;
+  /** This node is to have another key itself. */
+  readonly isRotating: boolean;
   /** Once, and the last call. `stage`: how far it had come. */
   closed(session: Session, reason: SidestepError, stage: SessionState): void;
   lastEpoch(): number;
@@ -59,6 +66,7 @@ export class Session {
   #ours: Hello | undefined;
   #theirs: Hello | undefined;
   #keys: KeyAgreement | undefined;
+  readonly #rotation: KeyRotation;
   #exchange: Exchange | undefined;
   #epoch = 0;
   #keyedAt = 0;
@@ -78,6 +86,17 @@ export class Session {
     this.#heardAt = this.#since;
     this.#saidAt = this.#since;
     this.#bucket = new TokenBucket(limits.rate, limits.burst, clock);
+    this.#rotation = new KeyRotation({
+      peer: options.peer,
+      over: this.#over.signal,
+      now: () => clock.now(),
+      keptMs: times.keyMs,
+      send: (step, key) => this.#send({ kind: 'rotate', step, key }),
+      isBusy: () => options.host.isRotating || this.#keys?.isIdle !== true,
+      claim: (key) => options.host.claims(this, key),
+      prepare: () => options.sink.prepareKey(this.#tunnelKey(this.#epoch), this.#over.signal),
+      commit: () => options.sink.commitKey(options.peer, this.#epoch, this.#over.signal),
+    });
     this.#stopDeadline = this.#deadline(times.helloMs, 'AUTH_HANDSHAKE_TIMEOUT', 'said no Hello');
   }
 
@@ -108,9 +127,41 @@ export class Session {
     return this.#theirs;
   }
 
-  /** That our Hello has named. */
+  /** That we have named. */
   get ourTunnelKey(): Uint8Array {
-    return this.#ours?.key ?? new Uint8Array();
+    return this.#rotation.ours;
+  }
+
+  get theirTunnelKey(): Uint8Array {
+    return this.#rotation.theirs;
+  }
+
+  /** Is a tunnel key of one end being replaced? */
+  get isRotating(): boolean {
+    return this.#rotation.isPending;
+  }
+
+  /** Asks the other end whether it would take another tunnel key of this node's. @throws why not, or that the session ended */
+  async announceKey(next: Uint8Array): Promise<void> {
+    if (this.#keys?.isIdle !== true)
+      throw new SidestepError('AUTH_KEY_BUSY', `a tunnel key with ${this.#options.peer} is just being agreed upon`);
+    await this.#rotation.announce(next);
+  }
+
+  /** It will not be in use. */
+  dropKey(): void {
+    this.#rotation.drop();
+  }
+
+  /** It is in use at this end. Resolves when packets go through under it. @throws that the session ended */
+  switchKey(next: Uint8Array): Promise<void> {
+    const { peer } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const ended = (): void => reject(new SidestepError('AUTH_NO_SESSION', `the session with ${peer} has ended`));
+    if (this.#state === 'closed') ended();
+    this.#over.signal.addEventListener('abort', ended);
+    this.#run(() => this.#inTime(() => this.#rotation.use(next)).then(resolve));
+    return promise.finally(() => this.#over.signal.removeEventListener('abort', ended));
   }
 
   /** All that was begun has ended. */
@@ -149,7 +200,7 @@ export class Session {
   rekey(): void {
     if (!this.#options.weAreLower) return;
     this.#run(async () => {
-      if (this.#state === 'open' && this.#keys?.isIdle === true) await this.#keys.propose();
+      if (this.#state === 'open' && this.#keys?.isIdle === true && !this.isRotating) await this.#keys.propose();
     });
   }
 
@@ -183,6 +234,7 @@ export class Session {
     this.#brake(message);
     if (this.#state === 'hello') this.#greeted(message);
     else if (message.kind === 'key') this.#run(async () => this.#keys?.receive(message.step, message.epoch));
+    else if (message.kind === 'rotate') this.#run(() => this.#rotate(message));
     else if (message.kind === 'hello') this.#misplaced(message);
     else if (message.kind !== 'ping') this.#run(async () => this.#identities(message));
   }
@@ -190,6 +242,19 @@ export class Session {
   async #identities(message: Message): Promise<void> {
     if (this.#state !== 'open' || this.#exchange === undefined) this.#misplaced(message);
     else await this.#exchange.receive(message);
+  }
+
+  async #rotate(message: MessageOf<'rotate'>): Promise<void> {
+    const { host } = this.#options;
+    if (this.#state !== 'open') this.#misplaced(message);
+    else if (await this.#inTime(() => this.#rotation.receive(message))) host.proved(this.theirTunnelKey);
+  }
+
+  /** Of a session that is open, in which nothing else is being agreed upon. */
+  async #inTime<T>(action: () => Promise<T>): Promise<T> {
+    const { times } = this.#options;
+    const stop = this.#deadline(times.keyMs, 'AUTH_KEY_TIMEOUT', 'did not take a new tunnel key');
+    return await action().finally(stop);
   }
 
   #misplaced({ kind }: Message): void {
@@ -210,6 +275,7 @@ export class Session {
     }
     if (channel.dialledBy === 'them') this.#sayHello();
     this.#theirs = message;
+    this.#rotation.begin(this.#ours?.key ?? new Uint8Array(), message.key);
     this.#become('keys');
     // From here on times.keyMs counts.
     this.#stopDeadline();
@@ -251,7 +317,7 @@ export class Session {
       weAreLower,
       peer,
       sink,
-      keyOf: (epoch) => this.#tunnelKey(epoch, theirs),
+      keyOf: (epoch) => this.#tunnelKey(epoch),
       lastEpoch: () => Math.max(host.lastEpoch(), theirs.epoch),
       used: (epoch) => host.usedEpoch(epoch),
       send: (step, epoch) => this.#send({ kind: 'key', step, epoch }),
@@ -264,16 +330,16 @@ export class Session {
     });
   }
 
-  #tunnelKey(epoch: number, theirs: Hello): TunnelKey {
+  #tunnelKey(epoch: number): TunnelKey {
     const { node, peer, channel, weAreLower } = this.#options;
-    const us = { node, publicKey: this.#ours?.key ?? new Uint8Array() };
-    const them = { node: peer, publicKey: theirs.key };
+    const us = { node, publicKey: this.#rotation.ours };
+    const them = { node: peer, publicKey: this.#rotation.theirs };
     return {
       node: peer,
-      publicKey: theirs.key,
+      publicKey: them.publicKey,
       presharedKey: weAreLower ? presharedKey(channel, epoch, us, them) : presharedKey(channel, epoch, them, us),
       epoch,
-      endpoint: { address: channel.address, port: theirs.port },
+      endpoint: { address: channel.address, port: this.#theirs?.port ?? 0 },
     };
   }
 

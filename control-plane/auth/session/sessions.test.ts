@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SidestepError } from '../../model/error.ts';
 import type { ErrorCode } from '../../model/error-codes.ts';
-import { account, failureOf, hello, idOf, nodeIdOf, Puppet, settle } from './fakes.ts';
+import { settle } from '../../model/fake-clock.ts';
+import { account, failureOf, hello, idOf, nodeIdOf, Puppet } from './fakes.ts';
 import type { Message, MessageKind } from './messages.ts';
 import { TestCa } from './test-ca.ts';
 import { MemoryWorld, need, type TestNode } from './test-world.ts';

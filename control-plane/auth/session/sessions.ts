@@ -47,6 +47,7 @@ export class Sessions {
   readonly #peers = new Map<string, Peer>();
   #needs: ReadonlyMap<string, Need> = new Map();
   #ordinal = 0;
+  #rotating = false;
   #authorities = '';
   #unsubscribe: () => void = () => undefined;
   #stopTicking: () => void = () => undefined;
@@ -76,6 +77,7 @@ export class Sessions {
       times: this.#times,
       limits: this.#limits,
       claims: new TunnelClaims(() => tunnel.publicKey),
+      isRotating: () => this.#rotating,
       nextOrdinal: () => ++this.#ordinal,
       roomFor: (what) => this.#roomFor(what),
     };
@@ -144,6 +146,55 @@ export class Sessions {
   /** New tunnel keys for all, also after this node's own public key was changed. */
   rekey(): void {
     for (const peer of this.#peers.values()) peer.rekey();
+  }
+
+  /**
+   * Another tunnel key for this node. All nodes that have a tunnel with it are asked first.
+   * @param nodes must take it, or would be cut off
+   * @param change gives the device the key; called when all have said yes
+   * @returns nodes with which it has not come into use, and why
+   * @throws nothing has changed: AUTH_KEY_BUSY: another key is being replaced, it may be tried again at once. AUTH_NO_SESSION,
+   *   AUTH_HANDSHAKE_TIMEOUT: one of them cannot be asked. What `change` throws
+   */
+  async rotateKey(
+    nodes: readonly string[],
+    next: Uint8Array,
+    change: () => Promise<void>,
+  ): Promise<ReadonlyMap<string, unknown>> {
+    const peers = [...this.#peers.values()];
+    if (this.#rotating || peers.some((peer) => peer.isKeyChanging))
+      throw new SidestepError('AUTH_KEY_BUSY', 'a tunnel key of this node or of another is just being replaced');
+    this.#rotating = true;
+    try {
+      await this.#announceKey(nodes, next);
+      await change();
+      return await this.#switchKey(next);
+    } catch (error) {
+      for (const peer of peers) peer.dropKey();
+      throw error;
+    } finally {
+      this.#rotating = false;
+    }
+  }
+
+  async #announceKey(nodes: readonly string[], next: Uint8Array): Promise<void> {
+    await Promise.all(
+      nodes.map(async (node) => {
+        const peer = this.#peers.get(node);
+        if (peer === undefined) throw new SidestepError('AUTH_NO_SESSION', `there is no session with ${node}`);
+        await peer.announceKey(next);
+      }),
+    );
+  }
+
+  async #switchKey(next: Uint8Array): Promise<ReadonlyMap<string, unknown>> {
+    const failures = new Map<string, unknown>();
+    await Promise.all(
+      [...this.#peers].map(([name, peer]) =>
+        peer.switchKey(next).catch((error: unknown) => void failures.set(name, error)),
+      ),
+    );
+    return failures;
   }
 
   /** Every node, with or without a session. */

@@ -1,9 +1,9 @@
 /** For tests: nodes with agents that speak to each other, over queues or over TLS on loopback. */
+import { FakeClock, settle } from '../../model/fake-clock.ts';
 import type { PeerNode } from '../peers.ts';
 import type { ServiceAccountRef } from '../svid.ts';
 import {
   account,
-  FakeClock,
   idOf,
   MemoryNetwork,
   MemorySource,
@@ -12,7 +12,6 @@ import {
   nodeIdOf,
   quiet,
   RecordingSink,
-  settle,
   TRUST_DOMAIN,
 } from './fakes.ts';
 import type { Limits, Times } from './limits.ts';
@@ -79,7 +78,7 @@ export class TestNode {
 }
 
 export class MemoryWorld {
-  readonly clock = new FakeClock();
+  readonly clock = new FakeClock(Math.floor(Date.now() / 1000) * 1000);
   readonly network = new MemoryNetwork();
   readonly whereabouts = new MemoryWhereabouts();
   readonly ca: TestCa;

@@ -1,7 +1,8 @@
 /** One session for a pair of nodes, whoever dials when, whatever arrives in which order. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { account, failureOf, idOf, settle } from './fakes.ts';
+import { settle } from '../../model/fake-clock.ts';
+import { account, failureOf, idOf } from './fakes.ts';
 import { TestCa } from './test-ca.ts';
 import { MemoryWorld, need } from './test-world.ts';
 import { isLower, takes } from './tie-break.ts';

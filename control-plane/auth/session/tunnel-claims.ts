@@ -37,10 +37,11 @@ export class TunnelClaims {
     return undefined;
   }
 
-  /** The tunnel is there. */
-  prove(node: string): void {
+  /** Packets go through under this key. One that is only named for later is not proven by that. */
+  prove(node: string, publicKey: Uint8Array): void {
+    const key = Buffer.from(publicKey).toString('hex');
     const named = this.#byNode.get(node)?.named;
-    if (named !== undefined) this.#byNode.set(node, { proven: named.key });
+    if (named?.key === key) this.#byNode.set(node, { proven: key });
   }
 
   /** The node has left. */

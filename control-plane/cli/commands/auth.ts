@@ -1,6 +1,7 @@
 /** `sidestep auth list`, `sidestep tunnel list`, `sidestep ca token`: who is proven to whom, and through which tunnel. */
 import { type Command, Option } from 'commander';
 import type { SecureView, TunnelView } from '../../agent/secure-plane.ts';
+import type { RotationView } from '../../agent/tunnel-rotation.ts';
 import { type AgentAddress, getJson } from '../client.ts';
 import { EXIT, type Io } from '../io.ts';
 
@@ -39,9 +40,8 @@ export function addAuthCommands(program: Command, io: Io): void {
     io.setExitCode(missing ? EXIT.FOUND : EXIT.FINE);
   });
 
-  const tunnel = program
-    .command('tunnel')
-    .description('the encrypted tunnel between the nodes')
+  const tunnels = program.command('tunnel').description('the encrypted tunnel between the nodes');
+  const tunnel = tunnels
     .command('list')
     .description("this node's end and every peer: its addresses, its last handshake, what it carried")
     .addHelpText(
@@ -52,6 +52,19 @@ export function addAuthCommands(program: Command, io: Io): void {
     const view = await getJson<TunnelView>(addressOf(options), '/v1/tunnel');
     print(io, options, view, tunnelText(view));
     io.setExitCode(view.tunnel?.state === 'down' ? EXIT.FOUND : EXIT.FINE);
+  });
+
+  const rotation = tunnels
+    .command('rotate')
+    .description("replaces this node's key of the tunnel, without loss; refused while a node that has a tunnel is away")
+    .addHelpText(
+      'after',
+      '\nExample:\n  sidestep tunnel rotate\n\nExit: 0 fine, 79 replaced, and a node is not reached under it yet, 65 refused: nothing has changed, 1 no agent answers.',
+    );
+  withCommonOptions(rotation).action(async (options: CommonOptions) => {
+    const view = await getJson<RotationView>(addressOf(options), '/v1/tunnel/rotate');
+    print(io, options, view, rotationText(view));
+    io.setExitCode(view.failed.length > 0 ? EXIT.FOUND : EXIT.FINE);
   });
 
   const token = program
@@ -120,6 +133,14 @@ export function authText(view: SecureView | null): string {
     ),
     '',
     `Packets held  ${held.held}: ${held.released} released, ${held.unproven} unproven, ${held.overflowed} over the limit, ${held.waiting} waiting`,
+  ].join('\n')}\n`;
+}
+
+export function rotationText({ publicKey, nodes, failed }: RotationView): string {
+  return `${[
+    `Public key  ${publicKey}`,
+    `In use with ${nodes.length === 0 ? 'no node' : nodes.join(', ')}`,
+    ...failed.map(({ node, message }) => `‼ ${node}: ${message}`),
   ].join('\n')}\n`;
 }
 

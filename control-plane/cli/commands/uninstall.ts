@@ -38,6 +38,7 @@ export function addUninstallCommand(program: Command, io: Io): void {
       const { removeTunnel } = await import('../../encryption/uninstall.ts');
       const { cgroupIfAny } = await import('../../process/cgroup.ts');
       const { removeSteering } = await import('../../datapath/steering.ts');
+      const { removeMeshNode } = await import('../../sources/mesh-node-file.ts');
       const kernel = openKernel();
       const pins = pinsOf(options.bpffs, options.instance);
       const envoy = await endEnvoy(runDir, options.instance);
@@ -50,12 +51,13 @@ export function addUninstallCommand(program: Command, io: Io): void {
         runDir,
         cgroup: cgroupIfAny(options.instance, 'tunnel'),
       });
+      const announced = removeMeshNode(stateDir);
       rmSync(runDir, { recursive: true, force: true });
       rmSync(stateDir, { recursive: true, force: true });
       io.out(
         options.output === 'json'
-          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, envoyPid: envoy ?? null, tunnel, ...removed })}\n`
-          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}${envoy === undefined ? '' : `, Envoy ${envoy} ended`}${tunnel ? ', the tunnel taken down' : ''}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
+          ? `${JSON.stringify({ instance: options.instance, stoppedPid: stopped ?? null, envoyPid: envoy ?? null, tunnel, announced, ...removed })}\n`
+          : `${stopped === undefined ? 'no agent was running' : `agent ${stopped} stopped`}${envoy === undefined ? '' : `, Envoy ${envoy} ended`}${tunnel ? ', the tunnel taken down' : ''}${announced ? ', its SidestepNode removed' : ''}; ${removed.links} hooks and ${removed.maps} tables removed (instance ${options.instance})\n`,
       );
     });
 }

@@ -1,14 +1,18 @@
 /** For tests: time that passes when it is told. */
-import type { Clock } from '../model/clock.ts';
+import type { Clock } from './clock.ts';
 
 /** Lets everything that waits for a promise go on. */
-function settle(): Promise<void> {
+export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
 export class FakeClock implements Clock {
-  #now = Date.UTC(2026, 0, 1);
-  #timers: { readonly at: number; readonly action: () => void }[] = [];
+  #now: number;
+  #timers: { at: number; readonly action: () => void }[] = [];
+
+  constructor(now = Date.UTC(2026, 0, 1)) {
+    this.#now = now;
+  }
 
   now(): number {
     return this.#now;
@@ -22,8 +26,15 @@ export class FakeClock implements Clock {
     };
   }
 
+  /** Timers that are set. */
   get waiting(): number {
     return this.#timers.length;
+  }
+
+  /** Set by so much, forward or back, of which timers know nothing. */
+  set(ms: number): void {
+    this.#now += ms;
+    for (const timer of this.#timers) timer.at += ms;
   }
 
   async advance(ms: number): Promise<void> {
