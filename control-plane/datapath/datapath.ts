@@ -203,11 +203,14 @@ export class Datapath {
       const known = this.#ipcache.get(key);
       if (known === undefined) changed.add(hex(address)); // it was world or unmanaged until now
       const number = snapshot.nodes.get(node) ?? 0;
-      const encrypted = entry(identity, IpcacheFlag.IPCACHE_ENCRYPT, number);
-      const value = number !== 0 && this.#encryptPods ? encrypted : entry(identity, 0, number);
-      const isNew = number !== 0 && known !== undefined && Buffer.compare(known, value) !== 0;
-      if (isNew) settled.push({ key, value });
-      hosts.set(hex(key), { key, value: isNew ? encrypted : value });
+      const flags = number !== 0 && this.#encryptPods ? IpcacheFlag.IPCACHE_ENCRYPT : 0;
+      let value = entry(identity, flags, number);
+      // With all pods encrypted it says so by itself.
+      if (number !== 0 && flags === 0 && known !== undefined && Buffer.compare(known, value) !== 0) {
+        settled.push({ key, value });
+        value = entry(identity, IpcacheFlag.IPCACHE_ENCRYPT, number);
+      }
+      hosts.set(hex(key), { key, value });
     }
     for (const key of this.#ipcache.replace([...hosts.values()])) changed.add(hex(key.subarray(4)));
     this.#prefixes.replace(
