@@ -162,7 +162,7 @@ export class SecurePlane {
       log,
       ageMs: config.tunnelKeyAgeSeconds * 1000,
       random: Math.random,
-      pause: (ms) => delay(ms),
+      pause: delay,
     });
     this.#queue = new HoldQueue({
       pairOf: (source, destination) => this.#pairOf(source, destination),

@@ -6,7 +6,7 @@ import { newAuthority, newSvid, type TestAuthority } from '../../control-plane/a
 import type { Svid } from '../../control-plane/auth/svid.ts';
 import { ManifestFolder } from '../../control-plane/demo/manifests.ts';
 import { authenticationOf, secured, tunnelOf } from '../lib/authentication.ts';
-import { Cluster, type ClusterNode, type ClusterPod, linkAddress } from '../lib/cluster.ts';
+import { type ArgumentsOf, Cluster, type ClusterNode, type ClusterPod, linkAddress } from '../lib/cluster.ts';
 import { ask, HeldHttp, HTTP_PORT, httpServer } from '../lib/http.ts';
 import { NAMESPACE, podName } from '../lib/system.ts';
 import { Wire } from '../lib/wire.ts';
@@ -23,6 +23,16 @@ function put(folder: string, { chain, privateKey }: Svid, authority?: TestAuthor
   if (authority) writeFileSync(join(folder, 'ca.crt'), authority.bundle.authorities.map(String).join(''));
 }
 
+/** Options of an agent that takes its certificates from a folder of its own. */
+const fromFiles: ArgumentsOf = (node, folder) => [
+  '--node-addresses',
+  linkAddress(node),
+  '--svid-source',
+  'files',
+  '--svid-dir',
+  join(folder, `svid-${node}`),
+];
+
 describe('certificates from files', () => {
   let cluster: Cluster;
   let client: ClusterPod;
@@ -35,14 +45,7 @@ describe('certificates from files', () => {
   const workload = (account: string): Svid => svid(`${ID}/ns/${NAMESPACE}/sa/${account}`);
 
   beforeAll(async () => {
-    cluster = await Cluster.create('files', 2, (node, folder) => [
-      '--node-addresses',
-      linkAddress(node),
-      '--svid-source',
-      'files',
-      '--svid-dir',
-      join(folder, `svid-${node}`),
-    ]);
+    cluster = await Cluster.create('files', 2, fromFiles);
     for (const node of [1, 2]) put(join(folderOf(node), 'node'), svid(`${ID}/node/node-${node}`), authority);
     put(workloadFolder(1, 'frontend'), workload('frontend'));
     put(workloadFolder(2, 'backend'), workload('backend'));
@@ -179,12 +182,7 @@ describe('a node that lies about which pods are on it', () => {
 
   beforeAll(async () => {
     cluster = await Cluster.create('liar', 2, (node, folder) => [
-      '--node-addresses',
-      linkAddress(node),
-      '--svid-source',
-      'files',
-      '--svid-dir',
-      join(folder, `svid-${node}`),
+      ...fromFiles(node, folder),
       ...(node === 2 ? ['--source', join(folder, 'lies')] : []),
     ]);
     [honest, liar] = cluster.nodes as [ClusterNode, ClusterNode];

@@ -113,19 +113,6 @@ describe('authentication between two nodes', () => {
     expect(seen.tunnel).toBeGreaterThan(100);
   });
 
-  test.each(FAMILIES)(
-    'datagrams that are too long for the tunnel: whole at the other end, and no fragment between the nodes, over %s',
-    async (family) => {
-      const wire = await Wire.listen(cluster, MARKER);
-      // The first of IPv6 may be answered with the path's MTU instead: no router cuts it.
-      for (const size of [1_400, 1_472, 4_000])
-        await expect
-          .poll(() => askUdp(client, server, family, UDP_PORT, size), { timeout: 10_000 })
-          .toMatchObject({ outcome: 'answered' });
-      expect(await wire.stop()).toMatchObject({ markers: 0, others: [], fragments: 0 });
-    },
-  );
-
   test('whom the policy does not name is refused as ever, and nothing of it is proven', async () => {
     const stranger = await cluster.pod('stranger', first);
     expect(await ask(stranger, server, 'ipv4', 'GET', '/')).toMatchObject({ error: 'TIMEOUT' });

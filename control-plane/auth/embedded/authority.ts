@@ -18,7 +18,7 @@ const ROOT_LIFETIME_MS = 3650 * 86_400_000;
  * Certificates are dated back by this, or by a part of their life where that is less: the clocks of the nodes differ, and they
  * allow for no skew when they verify. Twice the five minutes that Kerberos lets clocks differ by (RFC 4120 §8.2).
  */
-export const BACKDATE_MS = 600_000;
+const BACKDATE_MS = 600_000;
 /** Of a life: so that a short one is not half over when it begins. */
 const MOST_BACKDATED = 1 / 6;
 const CERTIFICATE = /^([0-9A-F]{1,40})\.crt$/;

@@ -10,6 +10,7 @@
  */
 import { SidestepError } from '../../model/error.ts';
 import type { MessageOf } from './messages.ts';
+import { untilOver } from './until-over.ts';
 
 export interface RotationPorts {
   readonly peer: string;
@@ -77,18 +78,15 @@ export class KeyRotation {
     const { over, peer, send } = this.#ports;
     if (this.isPending) throw busy(peer);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const ended = (): void => reject(new SidestepError('AUTH_NO_SESSION', `the session with ${peer} has ended`));
-    over.addEventListener('abort', ended);
     this.#asked = { key, known: resolve, refused: reject };
     try {
-      if (over.aborted) ended();
-      else send('NEXT', key);
-      await promise;
+      await untilOver(over, peer, () => {
+        send('NEXT', key);
+        return promise;
+      });
     } catch (error) {
       this.#asked = undefined;
       throw error;
-    } finally {
-      over.removeEventListener('abort', ended);
     }
   }
 

@@ -16,6 +16,7 @@ import type { Hello, Message, MessageOf } from './messages.ts';
 import type { Channel } from './ports.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { presharedKey } from './tunnel-key.ts';
+import { untilOver } from './until-over.ts';
 import { commonVersion } from './version.ts';
 
 export type SessionState = 'hello' | 'keys' | 'open' | 'closed';
@@ -155,13 +156,11 @@ export class Session {
 
   /** It is in use at this end. Resolves when packets go through under it. @throws that the session ended */
   switchKey(next: Uint8Array): Promise<void> {
-    const { peer } = this.#options;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const ended = (): void => reject(new SidestepError('AUTH_NO_SESSION', `the session with ${peer} has ended`));
-    if (this.#state === 'closed') ended();
-    this.#over.signal.addEventListener('abort', ended);
-    this.#run(() => this.#inTime(() => this.#rotation.use(next)).then(resolve));
-    return promise.finally(() => this.#over.signal.removeEventListener('abort', ended));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    return untilOver(this.#over.signal, this.#options.peer, () => {
+      this.#run(() => this.#inTime(() => this.#rotation.use(next)).then(resolve));
+      return promise;
+    });
   }
 
   /** All that was begun has ended. */
