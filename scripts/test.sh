@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/node_modules/.bin:$PATH"
 
 passed=0 failed=0 skipped=0
+failures=() # said once more at the end: the output is long, and its end is what is looked at
 step() { # name, command...
 	local name=$1 start=$SECONDS
 	shift
@@ -13,6 +14,7 @@ step() { # name, command...
 		echo "ok   $name ($((SECONDS - start)) s)"
 	else
 		failed=$((failed + 1))
+		failures+=("$name")
 		echo "FAIL $name ($((SECONDS - start)) s)"
 	fi
 }
@@ -22,9 +24,14 @@ suite() { # project
 	vitest run --project "$1" --reporter=default --reporter=json --outputFile.json="$report"
 	local status=$?
 	read -r p f s < <(scripts/count-tests.sh "$report" "$status")
+	mapfile -t -O "${#failures[@]}" failures < <(scripts/count-tests.sh --failures "$report" "$1")
 	rm -f "$report"
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "     $1: $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
+}
+
+say_failures() {
+	[ "${#failures[@]}" -eq 0 ] || printf 'FAIL %s\n' "${failures[@]}"
 }
 
 step types tsc -p .
@@ -44,8 +51,10 @@ if [ "$skipped" -gt 0 ]; then
 	# A skip is allowed only when test/skips.txt names it.
 	allowed=$(grep -cv '^#\|^$' test/skips.txt 2>/dev/null || true)
 	[ "$skipped" -le "${allowed:-0}" ] || { echo "FAIL $skipped skipped, ${allowed:-0} listed in test/skips.txt"; failed=$((failed + 1)); }
+	say_failures
 	echo "$passed passed, $failed failed, $skipped skipped"
 else
+	say_failures
 	echo "$passed passed, $failed failed"
 fi
 [ "$failed" -eq 0 ]
