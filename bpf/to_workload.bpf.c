@@ -21,6 +21,8 @@ int to_workload(struct __sk_buff *skb)
 		return drop_early(skb, &p, err, HOOK_TO_WORKLOAD);
 	if (err)
 		return pass(&p, HOOK_TO_WORKLOAD);
+	if (is_answer_looked_at(skb))
+		return pass_looked_at(skb, &p, HOOK_TO_WORKLOAD);
 
 	flow = bpf_map_lookup_elem(&flows, &p.key);
 	if (flow) {
@@ -32,6 +34,8 @@ int to_workload(struct __sk_buff *skb)
 		    is_settled(flow, side ? &flow->egress : &flow->ingress, side ? ep->egress_table : ep->ingress_table) &&
 		    (!source || came_from(skb, source))) {
 			if (!flow->security || !keep_protected(skb, flow, side, HOOK_TO_WORKLOAD, now)) {
+				if (is_answer_to_learn(skb, &p, flow, side, ep->flags))
+					return to_agent();
 				if (!source)
 					account(skb, &p, flow, side, now, HOOK_TO_WORKLOAD);
 				return pass(&p, HOOK_TO_WORKLOAD);

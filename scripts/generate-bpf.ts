@@ -179,7 +179,7 @@ for (const type of types) {
   if (type.kind !== 'ENUM' || type.name === '(anon)' || !type.values) continue;
   if (
     type.name === 'drop_reason' ||
-    !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic|authentication|protection_|security$|listener_kind)/.test(
+    !/^(layout|reserved_|verdict$|match$|endpoint_flag|ipcache_flag|flow_|event_|hook$|statistic|authentication|protection_|security$|listener_kind|half_flag|echo$)/.test(
       type.name,
     )
   )

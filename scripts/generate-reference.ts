@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { flagOf, OPTION_NAMES, OPTIONS, variableOf } from '../control-plane/agent/config.ts';
 import { MeshNodeSpec, SIDESTEP_NODE } from '../control-plane/api/mesh-node.ts';
-import { FIELDS } from '../control-plane/api/policy-fields.ts';
+import { policyLines } from './policy-reference.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -57,30 +57,12 @@ write('configuration.md', 'Configuration of the agent', 'control-plane/agent/con
   }),
 ]);
 
-const code = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ');
-write('policy.md', 'CiliumNetworkPolicy: what is read, what is refused', 'control-plane/api/policy-fields.ts', [
-  'Policies are read as they are written for Cilium (`cilium.io/v2`), with its semantics. A field that exists there and is not supported here yet is refused by its path',
-  '(`FIELD_NOT_SUPPORTED`), one that does not exist anywhere too (`FIELD_UNKNOWN`): nothing is ignored.',
-  '',
-  '| place | read | refused as not supported yet |',
-  '|---|---|---|',
-  ...Object.entries(FIELDS).map(([place, { known, later }]) => `| ${place} | ${code(known)} | ${code(later)} |`),
-  '',
-  '- Entities: `all`, `cluster`, `host`, `world`. Ports: numbers, `"0"` is every port. Protocols: `TCP`, `UDP`, `ANY` (TCP, UDP and SCTP); a rule without `toPorts` admits every protocol.',
-  '- A selecting policy with a section for a direction switches default deny on in that direction. `ingress: [{}]` switches it on and admits nobody; a missing peer list admits every peer; an empty one (`fromEndpoints: []`) nobody.',
-  "- Selectors without a namespace label mean the policy's own namespace. `fromEndpoints: [{}]` is every pod of it.",
-  "- A node's own processes may always reach its pods (probes) unless a rule refuses `host`. What they send is never looked into.",
-  '- `rules.http`: each rule is a `method`, a `path` and a `host` that must all match; any rule admits. They need a port that is not `"0"` and `protocol: TCP`, written. `http: [{}]` admits every request and shows each;',
-  '  `http: []` is no HTTP rule: plain layer 4. A request that no rule admits is answered 403. A plain rule and HTTP rules that meet at one port for one peer add up: requests go through Envoy, and any that one of them admits passes.',
-  '  `CONNECT` and upgrades are refused (to h2c: ignored), except to WebSocket: what follows a handshake that a rule admits and the server accepts is not looked into.',
-  '- `method`, `path` and `host` are regular expressions of RE2 that must match the whole text, byte by byte. The path has its query string (`/a` does not match `/a?x=1`) and is compared as Envoy normalises it: dot segments resolved,',
-  '  slashes merged, `\\` a slash, letters, digits and `-._~` unescaped; a path with an escaped slash (`%2F`, `%5C`) or `%00` is answered 400, as is a fragment. The host is the Host header as it was sent, port and case included.',
-  '- `authentication.mode`: `required` lets a flow pass only when both ends are proven and, between nodes, its packets are encrypted; `disabled` asks for nothing; `test-always-fail` lets nothing pass. A rule without `authentication` says nothing:',
-  '  it has that of a broader rule for the same peer (the next wider port), and then that of the rules for the other kind of peer (everybody, or those named), where these are as strong: an HTTP rule takes nothing from a plain one. A broader `disabled` is no',
-  '  more than the default. Of rules for the same peer and port an explicit mode beats none and a stricter one a milder one, and the conflict is an issue (`AUTHENTICATION_CONFLICT`). A plain rule that asks for more than the HTTP rules it meets admits no',
-  '  request there. `host` and `world` are never authenticated; a pod that no source knows cannot be proven, so that nothing passes between it and a rule with `required`. Either end may ask, and the node of the client knows what the other end asks for.',
-  '- An edit that is refused leaves the last good version in force. A new policy that is refused closes what it selects, in each direction it has a section for. One whose selector cannot be read enforces nothing. `sidestep status` exits 79 in each case.',
-]);
+write(
+  'policy.md',
+  'Policies: what is read, what is refused',
+  'control-plane/api/{cilium,kubernetes}-fields.ts, entities.ts and icmp-rules.ts',
+  policyLines(),
+);
 
 interface Schema {
   readonly type?: string;

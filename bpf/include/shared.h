@@ -21,6 +21,9 @@ enum reserved_identity {
 	IDENTITY_HOST = 1,
 	IDENTITY_WORLD = 2,
 	IDENTITY_UNMANAGED = 3,
+	IDENTITY_REMOTE_NODE = 6,
+	IDENTITY_KUBE_APISERVER = 7,
+	IDENTITY_LOCAL_FIRST = 1 << 24, /* from here on: addresses outside of the cluster, known by range or by name */
 };
 
 /* Rule ids 1 to 15 are ours; user space names the others. */
@@ -37,6 +40,7 @@ enum verdict {
 	VERDICT_ALLOW = 1,
 	VERDICT_DENY = 2,
 	VERDICT_REDIRECT = 3, /* an HTTP rule: through this node's Envoy, which judges each request */
+	VERDICT_DNS = 4,      /* a DNS rule: the agent judges each query */
 };
 
 /* What Envoy is told of each half. User space numbers the decision points of HTTP rules from RULESET_FIRST on. */
@@ -60,6 +64,7 @@ enum match {
 /* endpoints: interface index of the host side of a workload's veth -> the workload. */
 enum endpoint_flag {
 	ENDPOINT_CHECK_MAC = 1,
+	ENDPOINT_LEARNS_NAMES = 2, /* answers of DNS to it wait until what they say is in the tables */
 };
 
 struct endpoint {
@@ -73,7 +78,8 @@ struct endpoint {
 	__u8 flags;
 	__u8 version;
 	__u32 authentication_table; /* what peers' ingress asks of flows from here, by peer; 0: nothing */
-	__u32 spare[2];
+	__u32 audit_egress_table;   /* with what is only audited counted in; 0: nothing is */
+	__u32 audit_ingress_table;
 };
 
 /* endpoint_addresses: who owns an address on this node. */
@@ -127,8 +133,7 @@ struct policy_entry {
 	__u8 precedence; /* higher wins between the identity's own entry and the one for every identity */
 	__u8 prefix;	 /* prefix bits behind table and identity: 0, 16 (protocol) to 32 (one port) */
 	__u8 auth;	 /* enum authentication */
-	__u8 flags;	 /* reserved: audit */
-	__u8 spare;
+	__u8 spare[2];
 };
 
 /* What a rule asks of the two ends before their packets pass. */
@@ -172,6 +177,13 @@ struct protection_state {
 	__u32 flags;
 };
 
+/* naming: DNS that the agent looks at. One entry. */
+struct naming_state {
+	__u64 alive_until_ns; /* CLOCK_MONOTONIC; raised while there is an agent. After it answers pass and queries under rules do not. */
+	__u32 ifindex;	      /* of the TAP device that they wait in; 0: there is none */
+	__u32 spare;
+};
+
 /* policy_tables: table id -> state of the whole table. Revisions are unique over all tables and never used again. */
 struct policy_table {
 	__u32 revision;	    /* 0: no such table, everything is refused */
@@ -185,8 +197,9 @@ struct policy_table {
 struct flow_key {
 	__u32 scope;
 	__u8 protocol;
-	__u8 leg; /* enum leg */
-	__u8 pad[2];
+	__u8 leg;  /* enum leg */
+	__u8 echo; /* enum echo */
+	__u8 pad;
 	__u8 low[ADDRESS_BYTES];
 	__u8 high[ADDRESS_BYTES];
 	__be16 low_port;
@@ -197,6 +210,13 @@ struct flow_key {
 enum leg {
 	LEG_NONE = 0,
 	LEG_ENVOY = 1, /* Envoy's upstream connection, which carries the client's address; written by Envoy's own cgroup hook */
+};
+
+/* Both ends of an echo have the same port, its id: who asks whom tells two flows apart. */
+enum echo {
+	ECHO_NONE = 0,
+	ECHO_OF_LOW = 1, /* the lower end asks */
+	ECHO_OF_HIGH = 2,
 };
 
 enum flow_state {
@@ -224,6 +244,11 @@ enum flow_steered {
 	STEERED_ARRIVED = 2, /* Envoy's listener was asked for */
 };
 
+enum half_flag {
+	HALF_AUDITED = 1, /* it passes; `rule` and `match` are what would have refused it */
+	HALF_LOOKED = 2,  /* `rule` and `ruleset` are of what is audited: Envoy notes what it would refuse */
+};
+
 /* What one end's policy said: egress of the initiator, ingress of the responder. */
 struct flow_half {
 	__u32 revision; /* of the table that decided; 0 when this half is not decided on this node */
@@ -231,8 +256,9 @@ struct flow_half {
 	__u16 ruleset;
 	__u8 verdict;
 	__u8 match;
-	__u8 auth; /* enum authentication */
-	__u8 spare[3];
+	__u8 auth;  /* enum authentication */
+	__u8 flags; /* enum half_flag */
+	__u8 spare[2];
 };
 
 /* What protects a flow. */
@@ -312,7 +338,7 @@ enum event_flag {
 	EVENT_BYPASSED = 2,
 	EVENT_REPLY = 4,   /* a drop: the packet was an answer in a flow that was known */
 	EVENT_INGRESS = 8, /* a drop: the ingress half decided; otherwise the egress half, or none */
-	EVENT_REVOKED = 16, /* a drop: the flow was allowed before the policy changed */
+	EVENT_REVOKED = 16, /* the flow was allowed before the policy changed; not a drop where the policy is only audited */
 	EVENT_RELATED = 32, /* an ICMP error about a flow */
 };
 
@@ -375,6 +401,9 @@ enum statistic {
 	STATISTIC_HELD_LOST = 17,	/* came back and nobody knew them any more */
 	STATISTIC_UPSTREAM_REFUSED = 18, /* connections of Envoy to a backend that policy or authentication forbids */
 	STATISTIC_TUNNEL_ASTRAY = 19,	/* came out of the tunnel for no pod of this node */
+	STATISTIC_DNS_QUERIES = 20,	/* put aside for the agent to judge */
+	STATISTIC_DNS_ANSWERS = 21,	/* put aside until what they say is in the tables */
+	STATISTIC_DNS_LOST = 22,	/* came back and nobody knew their flow any more */
 	STATISTIC_COUNT = 24,
 };
 
@@ -434,4 +463,5 @@ struct config {
 	__u32 mark_to_tunnel;  /* a routing hint, never evidence */
 	__u32 mark_released;   /* was held before; a hint too: it is judged like any other, only not held again */
 	__u32 mark_untracked;  /* what Envoy sends and connection tracking must not see */
+	__u32 mark_looked_at;  /* DNS that the agent has looked at; believed only with the way it came */
 };

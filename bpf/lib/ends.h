@@ -11,6 +11,8 @@ struct end {
 	__u32 ingress_table;
 	__u32 namespace_id;
 	__u32 authentication_table;
+	__u32 audit_egress_table;
+	__u32 audit_ingress_table;
 	__u32 node;  /* number of the other node it is on, or 0 */
 	__u32 flags; /* enum ipcache_flag */
 };
@@ -23,6 +25,8 @@ static __always_inline void local_end(struct end *end, __u32 ifindex, const stru
 	end->ingress_table = endpoint->ingress_table;
 	end->namespace_id = endpoint->namespace_id;
 	end->authentication_table = endpoint->authentication_table;
+	end->audit_egress_table = endpoint->audit_egress_table;
+	end->audit_ingress_table = endpoint->audit_ingress_table;
 	end->node = 0;
 	end->flags = 0;
 }

@@ -33,11 +33,17 @@ static __always_inline void event_packet(struct event *event, struct __sk_buff *
 	event->length = p->length;
 }
 
-/* A new flow, told from its initiator's side. @reversed: the packet at hand travels towards the initiator. */
+enum report {
+	REPORT_REVERSED = 1, /* the packet at hand travels towards the initiator */
+	REPORT_REVOKED = 2,  /* not new: a policy that is only audited would have ended it */
+};
+
+/* A new flow, told from its initiator's side. @how: enum report */
 static __noinline __maybe_unused int report_new(struct __sk_buff *skb, const struct packet *p, const struct flow *flow, __u32 hook,
-				 __u32 reversed)
+				 __u32 how)
 {
 	struct event *event = event_begin();
+	__u32 reversed = how & REPORT_REVERSED;
 
 	if (!event)
 		return 0;
@@ -47,6 +53,8 @@ static __noinline __maybe_unused int report_new(struct __sk_buff *skb, const str
 		event->flags |= EVENT_ADOPTED;
 	if (flow->flags & FLOW_BYPASSED)
 		event->flags |= EVENT_BYPASSED;
+	if (how & REPORT_REVOKED)
+		event->flags |= EVENT_REVOKED;
 	copy_address(event->source, reversed ? p->destination : p->source);
 	copy_address(event->destination, reversed ? p->source : p->destination);
 	event->source_port = reversed ? p->destination_port : p->source_port;

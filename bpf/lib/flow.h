@@ -5,12 +5,6 @@
 #include "quota.h"
 #include "reset.h"
 
-/* 0 when the packet travels from initiator to responder, 1 the other way. */
-static __always_inline __u32 side_of(const struct packet *p, const struct flow *flow)
-{
-	return !!(p->flags & PACKET_SOURCE_IS_HIGH) != !!(flow->flags & FLOW_INITIATOR_IS_HIGH);
-}
-
 static __always_inline int is_opening(const struct packet *p)
 {
 	return p->protocol == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
@@ -134,6 +128,17 @@ static __always_inline int is_redirect(const struct decision *d)
 	return d->egress.verdict == VERDICT_REDIRECT || d->ingress.verdict == VERDICT_REDIRECT;
 }
 
+static __always_inline int is_looked(const struct decision *d)
+{
+	return (d->egress.flags | d->ingress.flags) & HALF_LOOKED;
+}
+
+/* A policy that is only audited would refuse a live flow that it admitted, or another one would. */
+static __always_inline int is_news(const struct flow_half *half, const struct flow_half *before)
+{
+	return (half->flags & HALF_AUDITED) && (!(before->flags & HALF_AUDITED) || half->rule != before->rule);
+}
+
 /*
  * A flow cannot move to Envoy or between decision points: what Envoy was told when it accepted the connection holds
  * for its life. A flow whose HTTP rule is gone stays with Envoy and is told so by the rulesets themselves.
@@ -144,6 +149,58 @@ static __always_inline int must_reset(const struct flow *flow, const struct deci
 		return is_redirect(d);
 	return (d->egress.verdict == VERDICT_REDIRECT && d->egress.ruleset != flow->egress.ruleset) ||
 	       (d->ingress.verdict == VERDICT_REDIRECT && d->ingress.ruleset != flow->ingress.ruleset);
+}
+
+/* Asks the table in which what is only audited counts, too. Returns 0 when there is one. */
+static __always_inline int ask_all(struct work *w, __u32 table, __u32 peer)
+{
+	ask_policy(table, peer, w->protect.l4, &w->all);
+	return w->all.revision ? 0 : -1;
+}
+
+/*
+ * A half that is admitted, and what would be said of it if everything were enforced: what that refuses is noted and passes;
+ * where it wants requests looked into, its ruleset says what is enforced of them as well.
+ */
+static __always_inline void note(struct flow_half *half, const struct flow_half *all, int may_look)
+{
+	if (all->verdict == VERDICT_DENY) {
+		half->flags = HALF_AUDITED;
+	} else if (all->verdict == VERDICT_REDIRECT && may_look) {
+		half->flags = HALF_LOOKED;
+		half->verdict = VERDICT_REDIRECT;
+		half->ruleset = all->ruleset;
+	} else {
+		return;
+	}
+	half->rule = all->rule;
+	half->match = all->match;
+}
+
+/*
+ * What one end's policy says of the packet at hand, with `protect.l4` and `looks`; the answer is in `decision`. Looked at by
+ * the verifier once.
+ * @own: which of the ends it is; @ingress: the flow is one to it
+ * Returns 0 or a negative drop reason.
+ */
+__weak __noinline int judge_half(__u32 own, __u32 ingress)
+{
+	struct work *w = work_at_hand();
+	struct flow_half *half;
+	struct end *end;
+	__u32 peer, audit;
+	int err;
+
+	if (!w)
+		return -REASON_CT_MAP_INSERTION_FAILED;
+	end = &w->ends[own & 1];
+	peer = w->ends[(own ^ 1) & 1].identity;
+	half = ingress ? &w->decision.ingress : &w->decision.egress;
+	audit = ingress ? end->audit_ingress_table : end->audit_egress_table;
+	err = decide_half(ingress ? end->ingress_table : end->egress_table, peer, w->protect.l4, end->namespace_id, half);
+	if (!err && audit && half->rule != RULE_BYPASS && !ask_all(w, audit, peer))
+		note(half, &w->all, w->looks && !is_bypassed(end->namespace_id));
+	return err;
 }
 
 /*
@@ -169,12 +226,12 @@ __weak __noinline int judge(struct __sk_buff *skb, __u32 initiator, __u32 hook)
 	w->protect.security = 0;
 	w->protect.proven_until_ns = 0;
 	if (from->ifindex) {
-		err = decide_half(from->egress_table, to->identity, w->protect.l4, from->namespace_id, &w->decision.egress);
+		err = judge_half(initiator & 1, 0);
 		if (err)
 			return err;
 	}
 	if (to->ifindex) {
-		err = decide_half(to->ingress_table, from->identity, w->protect.l4, to->namespace_id, &w->decision.ingress);
+		err = judge_half(!(initiator & 1), 1);
 		if (err)
 			return err;
 	}
@@ -205,12 +262,18 @@ static __noinline int judge_again(struct __sk_buff *skb, struct work *w, struct 
 	struct end *initiator = &w->ends[side & 1], *responder = &w->ends[(side ^ 1) & 1];
 	/* Envoy's answers come from this host, not through the tunnel. */
 	__u32 as = (flow->flags & FLOW_REDIRECTED) && side ? HOOK_FROM_WORKLOAD : hook;
-	int err;
+	int audited, err;
 
 	count_statistic(STATISTIC_REEVALUATED);
 	keep_host_or_world(initiator, flow->identity[0]);
 	keep_host_or_world(responder, flow->identity[1]);
+	w->looks = !!(flow->flags & FLOW_REDIRECTED);
 	err = judge(skb, side, as);
+	/* For what is only audited no connection is cut: Envoy goes on by what it was told. */
+	if ((err >= 0 || is_unproven(err)) && is_looked(&w->decision) && must_reset(flow, &w->decision)) {
+		w->looks = 0;
+		err = judge(skb, side, as);
+	}
 	if (err > 0)
 		err = -REASON_AUTH_REQUIRED;
 	if ((!err || is_unproven(err)) && must_reset(flow, &w->decision))
@@ -229,6 +292,7 @@ static __noinline int judge_again(struct __sk_buff *skb, struct work *w, struct 
 		w->decision.egress.ruleset = flow->egress.ruleset;
 		w->decision.ingress.ruleset = flow->ingress.ruleset;
 	}
+	audited = is_news(&w->decision.egress, &flow->egress) || is_news(&w->decision.ingress, &flow->ingress);
 	flow->egress = w->decision.egress;
 	flow->ingress = w->decision.ingress;
 	flow->identity[0] = initiator->identity;
@@ -247,6 +311,8 @@ static __noinline int judge_again(struct __sk_buff *skb, struct work *w, struct 
 		flow->flags &= ~FLOW_BYPASSED;
 	if (flow->state == FLOW_RESET)
 		flow->state = FLOW_ESTABLISHED;
+	if (audited)
+		report_new(skb, p, flow, hook, side | REPORT_REVOKED);
 	return 0;
 }
 
@@ -277,10 +343,18 @@ static __noinline struct flow *related_flow(struct __sk_buff *skb, const struct 
 		offset += ip.ihl * 4;
 	}
 	if (inner.protocol == IPPROTO_ICMP || inner.protocol == IPPROTO_ICMPV6) {
-		/* Echo requests are what errors come back for; their id is four bytes in. */
-		if (bpf_skb_load_bytes(skb, offset + 4, ports, 2))
+		struct {
+			__u8 type;
+			__u8 code;
+			__be16 checksum;
+			__be16 id;
+		} icmp;
+
+		if (bpf_skb_load_bytes(skb, offset, &icmp, sizeof(icmp)))
 			return NULL;
-		ports[1] = ports[0];
+		set_icmp_ports(&inner, icmp.type, icmp.id);
+		make_key(&inner);
+		return bpf_map_lookup_elem(&flows, &inner.key);
 	} else if (inner.protocol == IPPROTO_TCP || inner.protocol == IPPROTO_UDP || inner.protocol == IPPROTO_SCTP) {
 		if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)))
 			return NULL;

@@ -3,6 +3,7 @@
 #pragma once
 #include "frame.h"
 #include "hold.h"
+#include "names.h"
 
 /* Let the next program or the stack have it. */
 #define PASS TC_ACT_UNSPEC
@@ -151,6 +152,52 @@ static __always_inline int redirected(struct __sk_buff *skb, struct work *w, str
 	return pass(p, hook);
 }
 
+/* A workload's own marks end at its veth: one that is here was put on by `put_back_dns`. It goes no further. */
+static __always_inline void take_looked_at(struct __sk_buff *skb, struct work *w, __u32 hook)
+{
+	w->looked_at = hook == HOOK_FROM_WORKLOAD && has_mark_looked_at(skb);
+	if (w->looked_at)
+		skb->mark &= ~MARK_MASK;
+}
+
+/* Returns 1 when the agent must look at the packet first, or a negative drop reason when it cannot. */
+static __noinline int dns_waits(struct __sk_buff *skb, struct work *w, const struct flow *flow, __u32 side, __u32 hook)
+{
+	const struct packet *p = &w->packet;
+	__u32 ifindex = skb->ifindex;
+	struct endpoint *ep;
+	int err;
+
+	if (hook == HOOK_TO_WORKLOAD) {
+		ep = bpf_map_lookup_elem(&endpoints, &ifindex);
+		return ep && is_answer_to_learn(skb, p, flow, side, ep->flags);
+	}
+	if (w->looked_at)
+		return 0;
+	err = query_waits(skb, p, &flow->egress, side, hook);
+	if (err < 0)
+		refuse(skb, p, w->ends, &w->decision, err, 0, hook);
+	return err;
+}
+
+/* The packet that opened a flow, likewise. */
+static __noinline int first_waits(struct __sk_buff *skb, struct work *w, __u32 hook)
+{
+	struct flow *flow = bpf_map_lookup_elem(&flows, &w->packet.key);
+	int err;
+
+	take_looked_at(skb, w, hook);
+	if (!flow)
+		return 0;
+	err = dns_waits(skb, w, flow, side_of(&w->packet, flow), hook);
+	if (err > 0) {
+		/* Counted when it goes on. */
+		flow->packets[0] -= 1;
+		flow->bytes[0] -= w->packet.length;
+	}
+	return err;
+}
+
 /* A packet of a flow that is known, and that is not waiting. Returns a TC action. */
 static __always_inline int known_flow(struct __sk_buff *skb, struct work *w, struct flow *flow, __u64 now, __u32 hook)
 {
@@ -158,6 +205,7 @@ static __always_inline int known_flow(struct __sk_buff *skb, struct work *w, str
 	__u32 side = side_of(p, flow);
 	int err;
 
+	take_looked_at(skb, w, hook);
 	/* Whatever becomes of the packet, a reset included: it leaves by the way of its flow or not at all. */
 	mark_for_tunnel(skb, flow->security, &w->ends[1], hook);
 	if (is_our_reset(p, flow))
@@ -169,6 +217,11 @@ static __always_inline int known_flow(struct __sk_buff *skb, struct work *w, str
 		return drop(p, err, hook);
 	if (err)
 		return drop_or_reset(skb, w, err, hook);
+	err = dns_waits(skb, w, flow, side, hook);
+	if (err < 0)
+		return drop(p, err, hook);
+	if (err)
+		return to_agent();
 	if (hook == HOOK_FROM_WORKLOAD || !flow->ifindex[side & 1])
 		account(skb, p, flow, side, now, hook);
 	return pass(p, hook);
@@ -234,5 +287,9 @@ __weak __noinline int slow_path(struct __sk_buff *skb, __u32 hook)
 		mark_for_tunnel(skb, w->protect.security, &w->ends[1], hook);
 		return drop_or_reset(skb, w, err, hook);
 	}
+	if (!err)
+		err = first_waits(skb, w, hook);
+	if (err > 0)
+		return to_agent();
 	return err ? drop(p, err, hook) : pass(p, hook);
 }

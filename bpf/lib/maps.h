@@ -141,6 +141,13 @@ struct {
 	__type(value, struct protection_state);
 } protection SEC(".maps") __weak;
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct naming_state);
+} naming SEC(".maps") __weak;
+
 /* User space writes it before the load. The zero-length members put types that only programs use into the BTF. */
 struct config_variable {
 	struct config values;
@@ -153,6 +160,8 @@ struct config_variable {
 		enum verdict verdict[0];
 		enum ruleset ruleset[0];
 		enum leg leg[0];
+		enum echo echo[0];
+		enum half_flag half_flag[0];
 		struct connection_identity connection_identity[0];
 		enum match match[0];
 		enum endpoint_flag endpoint_flag[0];

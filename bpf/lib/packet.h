@@ -86,6 +86,25 @@ static __always_inline int source_is_higher(const struct packet *p)
 	return p->source_port > p->destination_port;
 }
 
+static __always_inline int is_icmp_echo(__u8 protocol, __u8 type)
+{
+	return protocol == IPPROTO_ICMP ? type == ICMP_ECHO || type == ICMP_ECHOREPLY :
+					  type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
+}
+
+/* Type and id of an ICMP message, both ends' port. A request and its answer are one flow; other types are one each. */
+static __always_inline void set_icmp_ports(struct packet *p, __u8 type, __be16 id)
+{
+	int is_answer = type == (p->protocol == IPPROTO_ICMP ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY);
+
+	if (is_icmp_echo(p->protocol, type))
+		p->key.echo = !!source_is_higher(p) != is_answer ? ECHO_OF_HIGH : ECHO_OF_LOW;
+	else
+		id = bpf_htons(type);
+	p->source_port = id;
+	p->destination_port = id;
+}
+
 static __always_inline void make_key(struct packet *p)
 {
 	p->key.scope = config.values.scope;
@@ -102,6 +121,12 @@ static __always_inline void make_key(struct packet *p)
 		p->key.low_port = p->source_port;
 		p->key.high_port = p->destination_port;
 	}
+}
+
+/* 0 when the packet travels from initiator to responder, 1 the other way. */
+static __always_inline __u32 side_of(const struct packet *p, const struct flow *flow)
+{
+	return !!(p->flags & PACKET_SOURCE_IS_HIGH) != !!(flow->flags & FLOW_INITIATOR_IS_HIGH);
 }
 
 static __always_inline void fragment_key_of(const struct packet *p, struct fragment_key *key)
@@ -155,12 +180,6 @@ static __always_inline int is_icmp_error(const struct packet *p)
 	return p->protocol == IPPROTO_ICMPV6 && p->icmp_type >= ICMPV6_DEST_UNREACH && p->icmp_type <= ICMPV6_PARAMPROB;
 }
 
-static __always_inline int is_icmp_echo(__u8 protocol, __u8 type)
-{
-	return protocol == IPPROTO_ICMP ? type == ICMP_ECHO || type == ICMP_ECHOREPLY :
-					  type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY;
-}
-
 /* Reads the layer-4 header. `end` is where layer 3 ends, so that padding is never taken for a header. */
 static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p, __u32 end)
 {
@@ -201,9 +220,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p, __u
 			return -REASON_CT_TRUNCATED_OR_INVALID_HEADER;
 		p->icmp_type = icmp.type;
 		p->icmp_code = icmp.code;
-		/* An echo and its answer share the id; other types are a flow of their own. */
-		p->source_port = is_icmp_echo(p->protocol, icmp.type) ? icmp.id : bpf_htons(icmp.type);
-		p->destination_port = p->source_port;
+		set_icmp_ports(p, icmp.type, icmp.id);
 		p->policy_port = bpf_htons(icmp.type);
 		if (is_icmp_error(p))
 			p->flags |= PACKET_ICMP_ERROR;

@@ -40,6 +40,12 @@ static __always_inline int is_host_or_world(__u32 identity)
 	return identity == IDENTITY_HOST || identity == IDENTITY_WORLD;
 }
 
+/* This node's processes, and whoever is outside of the cluster, however it is known. */
+static __always_inline int can_prove(__u32 identity)
+{
+	return !is_host_or_world(identity) && identity < IDENTITY_LOCAL_FIRST;
+}
+
 static __always_inline int let_pass(struct flow_half *half)
 {
 	half->auth = AUTHENTICATION_NONE;
@@ -60,17 +66,17 @@ static __always_inline __u8 authentication_of(const struct policy_entry *winner,
 
 	if (auth == AUTHENTICATION_INHERIT)
 		auth = other && other->precedence == winner->precedence ? other->auth : AUTHENTICATION_NONE;
-	return auth == AUTHENTICATION_INHERIT || is_host_or_world(identity) ? AUTHENTICATION_NONE : auth;
+	return auth == AUTHENTICATION_INHERIT || !can_prove(identity) ? AUTHENTICATION_NONE : auth;
 }
 
 /*
- * Decides one half of a flow.
+ * What a table says of one half of a flow.
  * @table: of the endpoint, for the direction
  * @identity: of the peer
- * @l4: protocol << 16 | destination port of the flow or ICMP type in network order (five arguments are the limit)
+ * @l4: protocol << 16 | destination port of the flow or ICMP type in network order
  * Returns 0 or a negative drop reason; `half` names the rule either way.
  */
-static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 namespace_id, struct flow_half *half)
+static __noinline int ask_policy(__u32 table, __u32 identity, __u32 l4, struct flow_half *half)
 {
 	struct policy_key key = {
 		.prefix_length = POLICY_PREFIX_FULL,
@@ -79,9 +85,8 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 		.protocol = l4 >> 16,
 		.port = (__u16)l4,
 	};
-	struct policy_table *state = bpf_map_lookup_elem(&policy_tables, &table);
+	struct policy_table *state = bpf_map_lookup_elem(&policy_tables, &key.table);
 	struct policy_entry *exact, *any, *entry;
-	int reason;
 
 	half->ruleset = 0;
 	half->auth = AUTHENTICATION_NONE;
@@ -89,9 +94,8 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 	half->verdict = VERDICT_DENY;
 	half->revision = 0;
 	half->rule = RULE_NOT_SYNCED;
-	reason = REASON_DROP_EP_NOT_READY;
 	if (!state || !state->revision)
-		goto refuse;
+		return -REASON_DROP_EP_NOT_READY;
 
 	/* Read before the entries: an edit that lands between is judged again at the next packet. */
 	half->revision = *(volatile __u32 *)&state->revision;
@@ -105,21 +109,25 @@ static __noinline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 n
 		half->verdict = entry->verdict;
 		half->match = match_of(entry, entry == exact);
 		half->auth = authentication_of(entry, entry == exact ? any : exact, identity);
-		if (entry->verdict == VERDICT_ALLOW)
+		if (entry->verdict == VERDICT_ALLOW || entry->verdict == VERDICT_REDIRECT)
 			return 0;
-		/* Enforcement switched off is switched off for requests, too: the flow does not go to Envoy at all. */
-		if (entry->verdict == VERDICT_REDIRECT)
-			return is_bypassed(namespace_id) ? let_pass(half) : 0;
-		reason = REASON_POLICY_DENY;
+		/* Queries under a DNS rule are the agent's to judge, one by one (names.h). */
+		return entry->verdict == VERDICT_DNS ? 0 : -REASON_POLICY_DENY;
 	} else if (state->enforcing) {
 		half->rule = state->default_rule;
-		reason = REASON_POLICY_DENIED;
-	} else {
-		half->rule = RULE_NONE;
-		half->verdict = VERDICT_ALLOW;
-		return 0;
+		return -REASON_POLICY_DENIED;
 	}
+	half->rule = RULE_NONE;
+	half->verdict = VERDICT_ALLOW;
+	return 0;
+}
 
-refuse:
-	return is_bypassed(namespace_id) ? let_pass(half) : -reason;
+/* Decides one half of a flow, see ask_policy. Enforcement switched off is switched off for requests, too: none goes to Envoy. */
+static __always_inline int decide_half(__u32 table, __u32 identity, __u32 l4, __u32 namespace_id, struct flow_half *half)
+{
+	int err = ask_policy(table, identity, l4, half);
+
+	return (err || half->verdict == VERDICT_REDIRECT || half->verdict == VERDICT_DNS) && is_bypassed(namespace_id) ?
+		       let_pass(half) :
+		       err;
 }

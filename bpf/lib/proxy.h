@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include "ends.h"
 #include "event.h"
+#include "listener.h"
 #include "protect.h"
 
 #define AF_INET 2
@@ -88,16 +89,6 @@ static __noinline int report_no_listener(const struct packet *p, const struct fl
 	return 0;
 }
 
-/* Of the Envoy in force. */
-static __always_inline __u32 listener_slot(__u32 kind, __u32 family)
-{
-	struct proxy_state *state;
-	__u32 zero = 0;
-
-	state = bpf_map_lookup_elem(&proxy, &zero);
-	return (state ? state->active : 0) * 8 + kind * 2 + (family == AF_INET6);
-}
-
 static __always_inline __u32 kind_of(const struct flow *flow)
 {
 	/* A client of this node is not answered through the tunnel, wherever the server is. */
@@ -135,7 +126,7 @@ static __always_inline int pick_listener(struct bpf_sk_lookup *context)
 		return SK_DROP;
 	}
 	flow->steered |= STEERED_ARRIVED;
-	slot = listener_slot(kind_of(flow), context->family);
+	slot = listener_slot(kind_of(flow), context->family == AF_INET6);
 	listener = slot < LISTENER_SLOTS ? bpf_map_lookup_elem(&listeners, &slot) : NULL;
 	if (!listener) {
 		report_no_listener(&p, flow);
@@ -157,7 +148,7 @@ static __always_inline void remember_listener(struct bpf_sock_ops *context)
 
 	if (port < first || port >= first + LISTENER_KINDS)
 		return;
-	slot = listener_slot(port - first, context->family);
+	slot = listener_slot(port - first, context->family == AF_INET6);
 	bpf_sock_map_update(context, &listeners, &slot, BPF_ANY);
 }
 

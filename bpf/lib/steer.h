@@ -2,6 +2,7 @@
 /* To Envoy and back: how a packet gets to the proxy, and whose connection an answer belongs to. */
 #pragma once
 #include "flow.h"
+#include "listener.h"
 
 /*
  * Hands the packet to this node's own stack, where a rule for the mark makes its destination local. The destination

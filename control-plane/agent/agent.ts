@@ -18,11 +18,13 @@ import { envoyPaths } from '../envoy/paths.ts';
 import type { EnvoyView } from '../envoy/status.ts';
 import { Numbers } from '../identity/numbers.ts';
 import { formatAddress, parsePrefix } from '../model/address.ts';
+import type { DnsEvent } from '../model/dns-event.ts';
 import { SidestepError } from '../model/error.ts';
 import type { KernelEvent } from '../model/event.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import { dnsFlow } from '../observe/dns-flow.ts';
 import { HttpRecord } from '../observe/http-flow.ts';
 import { FlowStore } from '../observe/store.ts';
 import { toFlow } from '../observe/to-flow.ts';
@@ -36,6 +38,7 @@ import type { HttpPlane } from './http-plane.ts';
 import { installedWireGuard } from './installed.ts';
 import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
+import { NamingPlane } from './naming-plane.ts';
 import type { SecurePlane, SecureView, TunnelView } from './secure-plane.ts';
 import { AgentServer } from './server.ts';
 import type { RotationView } from './tunnel-rotation.ts';
@@ -106,6 +109,8 @@ class Agent implements AgentView, RunningAgent {
   #securing: Promise<SecurePlane | undefined> | undefined;
   /** What `#latest` was compiled from. */
   #objects: ObjectSet | undefined;
+  readonly #naming: NamingPlane;
+  #learning: Promise<void> | undefined;
   #opening: Promise<HttpPlane> | undefined;
   #lastWrites = 0;
   #delivered = 0;
@@ -138,12 +143,26 @@ class Agent implements AgentView, RunningAgent {
       encryptPods: config.encryption === 'on' || config.encryption === 'strict',
     });
     this.#protection = new Protection(this.#object, { total: 0, add: () => undefined }, () => this.#bootTime);
+    this.#naming = new NamingPlane({
+      config,
+      kernel,
+      object: this.#object,
+      attach: this.#attach,
+      log: inputs.log,
+      changed: () => this.#namesChanged(),
+      record: (event) => this.#recordDns(event),
+    });
     const numbers = new Numbers(
       join(config.stateDir, 'numbers.json'),
       highestRule(this.#object) + 1,
       highestRuleset(this.#object) + 1,
     );
-    this.#compiler = new Compiler(numbers, { nodeName: config.node, podRanges: config.podCidrs.map(parsePrefix) });
+    this.#compiler = new Compiler(numbers, {
+      nodeName: config.node,
+      podRanges: config.podCidrs.map(parsePrefix),
+      enforcement: { mode: config.enforcement, audit: config.policyAuditMode === 'true' },
+      enrol: config.enrol,
+    });
     this.#source = new FilesSource(config.source);
   }
 
@@ -166,8 +185,9 @@ class Agent implements AgentView, RunningAgent {
   #run(): void {
     const { log } = this.#inputs;
     this.#openRing();
-    this.#source.start((objects) => this.#objectsChanged(objects));
+    this.#source.start((objects) => void this.#objectsChanged(objects));
     this.#closers.push(() => this.#source.close());
+    this.#closers.push(() => this.#naming.close());
     const watch = this.#kernel.watchInterfaces(() => this.#applyAgain());
     this.#closers.push(() => watch.close());
     this.#every(SWEEP_MS, () => {
@@ -219,10 +239,26 @@ class Agent implements AgentView, RunningAgent {
     this.#metrics.count(flow);
   }
 
-  #objectsChanged(objects: ObjectSet): void {
+  /** Names stand for other addresses. Resolves when the kernel knows them; when they are not taken, the log says why. */
+  #namesChanged(): Promise<void> {
+    // Answers that come together are compiled together.
+    this.#learning ??= new Promise((resolve) => setImmediate(resolve)).then(() => {
+      this.#learning = undefined;
+      return this.#objects && this.#objectsChanged(this.#objects);
+    });
+    return this.#learning;
+  }
+
+  #recordDns(event: DnsEvent): void {
+    const flow = dnsFlow(event, this.#directory);
+    this.flows.add(flow);
+    this.#metrics.count(flow);
+  }
+
+  async #objectsChanged(objects: ObjectSet): Promise<void> {
     const { log } = this.#inputs;
     try {
-      const snapshot = this.#compiler.compile(objects);
+      const snapshot = this.#compiler.compile(objects, this.#naming.addresses);
       this.#logIssues(snapshot);
       this.#latest = snapshot;
       this.#objects = objects;
@@ -234,24 +270,25 @@ class Agent implements AgentView, RunningAgent {
       log.error({ err: error, code: error.code }, 'the change was not taken');
       return;
     }
-    this.#take(this.#latest);
+    await this.#take(this.#latest);
   }
 
   /** HTTP rules are in force when Envoy has them, and what was in force before stays so long. */
-  #take(snapshot: Snapshot): void {
+  async #take(snapshot: Snapshot): Promise<void> {
     const httpNeeded = snapshot.rulesets.size > 0 || this.#opening !== undefined;
     const prepared = httpNeeded ? this.#prepare(snapshot) : undefined;
     // The first one does not wait: flows under an HTTP rule are refused until Envoy is there, everything else is guarded.
     if (prepared === undefined || this.#snapshot === undefined) this.#enforce(snapshot);
-    else
-      void prepared.then(() => {
-        if (this.#latest === snapshot) this.#enforce(snapshot);
-      });
+    else {
+      await prepared;
+      if (this.#latest === snapshot) this.#enforce(snapshot);
+    }
   }
 
   #enforce(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
     this.#applyAgain();
+    this.#naming.update(snapshot);
     this.#http?.applied(snapshot.rulesets);
     void this.#guarded('authentication and encryption', () => this.#securePlane(snapshot));
   }

@@ -59,6 +59,9 @@ test.each([
   [{ metricsAddress: '9090' }, 'metricsAddress (flag): "9090": must be HOST:PORT'],
   [{ logLevel: 'loud' }, 'logLevel (flag): "loud": must be one of trace, debug, info, warn, error'],
   [{ source: '' }, 'source (flag): "": must not be empty'],
+  [{ enforcement: 'often' }, 'enforcement (flag): "often": must be one of default, always, never'],
+  [{ policyAuditMode: 'yes' }, 'policyAuditMode (flag): "yes": must be one of true, false'],
+  [{ enrol: 'some' }, 'enrol (flag): "some": must be one of all, labelled'],
 ])('%j is refused', (flags, message) => {
   expect(() => loadConfig({ source: '.', ...flags }, {}, undefined)).toThrow(
     expect.objectContaining({ code: 'CONFIG_INVALID', message }),

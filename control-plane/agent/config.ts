@@ -164,6 +164,21 @@ export const OPTIONS = {
     default: undefined,
     text: 'the user-space WireGuard, where the kernel has none (default: the one that make deps installed)',
   },
+  enforcement: {
+    shape: choice(['default', 'always', 'never']),
+    default: 'default',
+    text: 'default: what policies select is closed but for what they admit; always: everything is; never: nothing is refused',
+  },
+  policyAuditMode: {
+    shape: choice(['true', 'false']),
+    default: 'false',
+    text: 'audit every policy: what it would refuse passes, with the verdict AUDIT',
+  },
+  enrol: {
+    shape: choice(['all', 'labelled']),
+    default: 'all',
+    text: 'workloads that policy is enforced for; labelled: of namespaces with the label sidestep.dev/enrolled: "true"',
+  },
   logLevel: {
     shape: choice(['trace', 'debug', 'info', 'warn', 'error']),
     default: 'info',
@@ -179,6 +194,11 @@ export const OPTIONS = {
   },
   policyEntries: { shape: count(256, 1 << 24), default: 131072, text: 'entries of all policy tables together' },
   ipcache: { shape: count(256, 1 << 24), default: 131072, text: 'addresses with an identity' },
+  prefixes: {
+    shape: count(16, 1 << 24),
+    default: 65536,
+    text: 'ranges of addresses with an identity: pod ranges, and those that policies name',
+  },
   attach: {
     shape: choice(['auto', 'tcx', 'clsact']),
     default: 'auto',

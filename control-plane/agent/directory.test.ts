@@ -18,6 +18,7 @@ function snapshot(revision: number, addresses: readonly AddressIdentity[] = []):
     origins: new Map(),
     rulesets: new Map(),
     nodes: new Map(),
+    names: [],
     needs: [],
     certified: [],
     policies: [],

@@ -236,7 +236,7 @@ export class SecurePlane {
           this.#openTap();
         },
       });
-      this.#putBack = attachPutBack(kernel, object, this.#tap.ifindex, attach);
+      this.#putBack = attachPutBack(kernel, object, 'put_back', this.#tap.ifindex, attach);
       this.#devicesChanged();
     } catch (error) {
       if (!(error instanceof SidestepError)) throw error;

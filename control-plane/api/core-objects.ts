@@ -1,108 +1,23 @@
 /** Namespace, Pod and Node: only what we read of them is looked at, the rest is Kubernetes' business. */
 import { parseAddress, parsePrefix } from '../model/address.ts';
-import { type ErrorCode, SidestepError } from '../model/error.ts';
-import { isLabelKey, isLabelValue } from '../model/labels.ts';
-import type { NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
-import type { Issue } from '../model/snapshot.ts';
-import { formatPath, isRecord, issue, type Manifest, nameProblems, type Path } from './document.ts';
+import type { NamedPort, NamespaceObject, NodeObject, PodObject } from '../model/objects.ts';
+import { PROTOCOLS } from '../model/policy.ts';
+import { readAudit } from './annotations.ts';
+import { isRecord, type Manifest } from './document.ts';
+import { finish, ObjectReader, type Parsed } from './object-reader.ts';
+import { isServiceName, MOST } from './port-numbers.ts';
 
 export const NETNS_ANNOTATION = 'sidestep.dev/netns';
 const NETNS_FOLDER = '/run/netns';
 
-/** Reads fields of one manifest and collects what is wrong with them. */
-class Reader {
-  readonly issues: Issue[] = [];
-  readonly #manifest: Manifest;
-  readonly #object: string;
-
-  constructor(manifest: Manifest) {
-    this.#manifest = manifest;
-    this.#object = [manifest.kind, manifest.namespace, manifest.name].filter((part) => part !== '').join('/');
-    for (const { path, code, message } of nameProblems(manifest)) this.refuse(path, message, code);
-  }
-
-  at(path: Path): unknown {
-    let value: unknown = this.#manifest.value;
-    for (const part of path)
-      value = isRecord(value) || Array.isArray(value) ? (value as Record<string | number, unknown>)[part] : undefined;
-    return value;
-  }
-
-  refuse(path: Path, message: string, code: ErrorCode = 'FIELD_INVALID'): void {
-    const where = formatPath(path);
-    this.issues.push(issue(code, where, `${where}: ${message}`, this.#manifest.originOf(path), this.#object));
-  }
-
-  text(path: Path): string {
-    const value = this.at(path);
-    if (value === undefined || value === null) return '';
-    if (typeof value === 'string') return value;
-    this.refuse(path, 'must be a string');
-    return '';
-  }
-
-  strings(path: Path): ReadonlyMap<string, string> {
-    const value = this.at(path);
-    if (value === undefined || value === null) return new Map();
-    if (!isRecord(value)) {
-      this.refuse(path, 'must be a mapping of strings');
-      return new Map();
-    }
-    const entries: [string, string][] = [];
-    for (const [key, text] of Object.entries(value)) {
-      if (typeof text === 'string') entries.push([key, text]);
-      else this.refuse([...path, key], 'must be a string (quote it)');
-    }
-    return new Map(entries);
-  }
-
-  /** metadata.labels. Kubernetes' syntax is checked because identities are told apart by the text of their labels. */
-  labels(): ReadonlyMap<string, string> {
-    const path = ['metadata', 'labels'];
-    const labels = this.strings(path);
-    for (const [key, value] of labels)
-      if (!isLabelKey(key) || !isLabelValue(value))
-        this.refuse([...path, key], `${JSON.stringify(value)} is not a label that Kubernetes would take`);
-    return labels;
-  }
-
-  list(path: Path): readonly unknown[] {
-    const value = this.at(path);
-    if (value === undefined || value === null) return [];
-    if (Array.isArray(value)) return value;
-    this.refuse(path, 'must be a list');
-    return [];
-  }
-
-  /** Parses a string field, turning what the parser throws into an issue. */
-  parsed<T>(path: Path, parse: (text: string) => T): T | undefined {
-    try {
-      return parse(this.text(path));
-    } catch (error) {
-      if (!(error instanceof SidestepError)) throw error;
-      this.refuse(path, error.message);
-      return undefined;
-    }
-  }
-}
-
-export interface Parsed<T> {
-  /** undefined: something is wrong with it. */
-  readonly object: T | undefined;
-  readonly issues: readonly Issue[];
-}
-
-function finish<T>(reader: Reader, object: T): Parsed<T> {
-  return { object: reader.issues.length === 0 ? object : undefined, issues: reader.issues };
-}
-
 export function parseNamespace(manifest: Manifest): Parsed<NamespaceObject> {
-  const reader = new Reader(manifest);
-  return finish(reader, { name: manifest.name, labels: reader.labels() });
+  const reader = new ObjectReader(manifest);
+  const audit = readAudit(manifest.value, (code, path, message) => reader.refuse(path, message, code));
+  return finish(reader, { name: manifest.name, labels: reader.labels(), audit });
 }
 
 export function parsePod(manifest: Manifest): Parsed<PodObject> {
-  const reader = new Reader(manifest);
+  const reader = new ObjectReader(manifest);
   const namespace = manifest.namespace || 'default';
   const netns = reader.strings(['metadata', 'annotations']).get(NETNS_ANNOTATION) ?? '';
   if (netns.includes('..') || (netns.includes('/') && !netns.startsWith('/')))
@@ -118,11 +33,12 @@ export function parsePod(manifest: Manifest): Parsed<PodObject> {
     hostNetwork: reader.at(['spec', 'hostNetwork']) === true,
     netns: netns === '' || netns.startsWith('/') ? netns : `${NETNS_FOLDER}/${netns}`,
     addresses,
+    namedPorts: namedPorts(reader),
     origin: manifest.origin,
   });
 }
 
-function podAddresses(reader: Reader): Uint8Array[] {
+function podAddresses(reader: ObjectReader): Uint8Array[] {
   const many = reader
     .list(['status', 'podIPs'])
     .map((_, i) => reader.parsed(['status', 'podIPs', i, 'ip'], parseAddress));
@@ -131,8 +47,33 @@ function podAddresses(reader: Reader): Uint8Array[] {
   return many.filter((address) => address !== undefined);
 }
 
+/** Container ports that have a name, as policies name them. */
+function namedPorts(reader: ObjectReader): NamedPort[] {
+  const found = reader.list(['spec', 'containers']).flatMap((_, i) => {
+    const at = ['spec', 'containers', i, 'ports'];
+    return reader.list(at).flatMap((entry, j) => (isRecord(entry) ? namedPort(reader, entry, [...at, j]) : []));
+  });
+  return found.sort((a, b) =>
+    a.name < b.name ? -1 : a.name > b.name ? 1 : a.protocol - b.protocol || a.port - b.port,
+  );
+}
+
+function namedPort(reader: ObjectReader, entry: Record<string, unknown>, path: (string | number)[]): NamedPort[] {
+  const name = reader.text([...path, 'name']);
+  if (name === '') return [];
+  const port = entry['containerPort'];
+  const protocol = reader.text([...path, 'protocol']) || 'TCP';
+  if (!isServiceName(name)) reader.refuse([...path, 'name'], 'is not a name that a port can have');
+  else if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > MOST)
+    reader.refuse([...path, 'containerPort'], `must be a number from 1 to ${MOST}`);
+  else if (protocol !== 'TCP' && protocol !== 'UDP' && protocol !== 'SCTP')
+    reader.refuse([...path, 'protocol'], 'is not a protocol (TCP, UDP, SCTP)');
+  else return [{ name, protocol: PROTOCOLS[protocol], port }];
+  return [];
+}
+
 export function parseNode(manifest: Manifest): Parsed<NodeObject> {
-  const reader = new Reader(manifest);
+  const reader = new ObjectReader(manifest);
   const ranges = reader.list(['spec', 'podCIDRs']).map((_, i) => reader.parsed(['spec', 'podCIDRs', i], parsePrefix));
   if (ranges.length === 0 && reader.text(['spec', 'podCIDR']) !== '')
     ranges.push(reader.parsed(['spec', 'podCIDR'], parsePrefix));

@@ -3,6 +3,7 @@ import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, pa
 import type { ErrorCode } from '../model/error.ts';
 import { ERRORS } from '../model/error-codes.ts';
 import type { Issue } from '../model/snapshot.ts';
+import { lineOfPath, readPlainYaml } from './plain-yaml.ts';
 
 /** An alias bomb is small and well-formed, and expands without end. */
 const MAX_ALIASES = 100;
@@ -69,49 +70,90 @@ export function nameProblems(manifest: Manifest): { path: Path; code: ErrorCode;
   return found;
 }
 
+/** Between documents; a comment may follow. */
+const MARKER = /^---(?: *| +#.*)$/gm;
+/** Directives, ends of documents, and markers with something behind: only the whole text can be read. */
+const UNDIVIDED = /^(?:%|\.\.\.|---(?! *$| +#))/m;
+
+interface Part {
+  readonly text: string;
+  /** Line of the file that it begins on; 0 is the first. */
+  readonly line: number;
+}
+
 /** @param file path of the file, for messages */
 export function readDocuments(text: string, file: string): Documents {
-  const lines = new LineCounter();
   const issues: Issue[] = [];
   const manifests: Manifest[] = [];
-  for (const document of parseAllDocuments(text, { lineCounter: lines })) {
-    const error = document.errors[0];
-    if (error) {
-      const { line } = lines.linePos(error.pos[0]);
-      // The library's message goes on with the position and a picture of the line.
-      const message = error.message.replace(/ at line \d+, column \d+:.*$/s, '');
-      issues.push(issue('YAML_MALFORMED', '', message, `${file}:${line}`, ''));
-      continue;
+  for (const part of partsOf(text)) {
+    const plain = readPlainYaml(part.text);
+    if (plain === undefined) manifests.push(...readPart(part, file, issues));
+    else {
+      const originOf = (path: Path): string => `${file}:${part.line + lineOfPath(plain, path) + 1}`;
+      manifests.push(...toManifest(plain.value, originOf, issues));
     }
-    const manifest = toManifest(document, lines, file, issues);
-    if (manifest) manifests.push(manifest);
   }
   return { manifests, issues, readable: !issues.some(({ code }) => code === 'YAML_MALFORMED') };
 }
 
-function toManifest(
-  document: Document.Parsed,
-  lines: LineCounter,
-  file: string,
-  issues: Issue[],
-): Manifest | undefined {
-  const originOf = (path: Path): string => `${file}:${lineOf(document, lines, path)}`;
-  let value: unknown;
-  try {
-    value = document.toJS({ maxAliasCount: MAX_ALIASES });
-  } catch (error) {
-    issues.push(issue('YAML_MALFORMED', '', error instanceof Error ? error.message : String(error), originOf([]), ''));
-    return undefined;
+function partsOf(text: string): Part[] {
+  if (UNDIVIDED.test(text)) return [{ text, line: 0 }];
+  const parts: Part[] = [];
+  let start = 0;
+  let line = 0;
+  const add = (end: number): void => {
+    const part = text.slice(start, end);
+    parts.push({ text: part, line });
+    line += linesIn(part);
+    start = end;
+  };
+  for (const marker of text.matchAll(MARKER)) {
+    add(marker.index);
+    start += marker[0].length;
   }
-  if (value === null || value === undefined) return undefined; // an empty document
+  add(text.length);
+  return parts;
+}
+
+function linesIn(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) count++;
+  return count;
+}
+
+/** With the general parser, which makes a tree of every character. */
+function readPart({ text, line: offset }: Part, file: string, issues: Issue[]): Manifest[] {
+  const lines = new LineCounter();
+  const originAt = (line: number): string => `${file}:${offset + line}`;
+  try {
+    return parseAllDocuments(text, { lineCounter: lines, logLevel: 'error' }).flatMap((document) => {
+      const error = document.errors[0];
+      if (error === undefined) {
+        const originOf = (path: Path): string => originAt(lineOf(document, lines, path));
+        return toManifest(document.toJS({ maxAliasCount: MAX_ALIASES }), originOf, issues);
+      }
+      // The library's message goes on with the position and a picture of the line.
+      const message = error.message.replace(/ at line \d+, column \d+:.*$/s, '');
+      issues.push(issue('YAML_MALFORMED', '', message, originAt(lines.linePos(error.pos[0]).line), ''));
+      return [];
+    });
+  } catch (error) {
+    // Too many aliases, or brackets in brackets beyond what a stack holds.
+    issues.push(issue('YAML_MALFORMED', '', error instanceof Error ? error.message : String(error), originAt(1), ''));
+    return [];
+  }
+}
+
+function toManifest(value: unknown, originOf: Manifest['originOf'], issues: Issue[]): Manifest[] {
+  if (value === null || value === undefined) return []; // an empty document
   if (!isRecord(value)) {
     issues.push(issue('FIELD_INVALID', '', 'a manifest must be a mapping', originOf([]), ''));
-    return undefined;
+    return [];
   }
   const { kind, apiVersion, metadata } = value;
   const meta = isRecord(metadata) ? metadata : {};
   const text = (field: unknown): string => (typeof field === 'string' ? field : '');
-  return {
+  const manifest: Manifest = {
     value,
     originOf,
     origin: originOf([]),
@@ -120,6 +162,7 @@ function toManifest(
     namespace: text(meta['namespace']),
     name: text(meta['name']),
   };
+  return [manifest];
 }
 
 function lineOf(document: Document.Parsed, lines: LineCounter, path: Path): number {

@@ -2,54 +2,45 @@
 import { SidestepError } from '../model/error.ts';
 import { Pattern } from '../model/pattern.ts';
 import type { HttpMatch } from '../model/policy.ts';
-import { isRecord, type Path } from './document.ts';
-import { type Refuse, refuseFields } from './policy-fields.ts';
+import type { Path } from './document.ts';
+import { readHeaderMatches, readHeaders } from './header-rules.ts';
+import type { Refuse } from './policy-fields.ts';
+import { needMapping, quote, readEach, readText } from './values.ts';
 
-/**
- * @param value of `rules`
- * @returns the matches in order, undefined where `http` is not written; what cannot be read is missing and refused
- */
-export function readHttpRules(value: unknown, path: Path, refuse: Refuse): readonly HttpMatch[] | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (!isRecord(value)) {
-    refuse('FIELD_INVALID', path, 'must be a mapping');
-    return undefined;
-  }
-  refuseFields(value, 'rules', path, refuse);
-  const list = value['http'] ?? undefined;
-  if (list === undefined) return undefined;
-  const at = [...path, 'http'];
-  if (!Array.isArray(list)) {
-    refuse('FIELD_INVALID', at, 'must be a list');
-    return undefined;
-  }
-  return list.flatMap((rule, i) => readMatch(rule, [...at, i], refuse) ?? []);
+/** RE2 compiles in linear time, but a text of megabytes is no rule; Envoy's own bound of a path is 60 KiB. */
+const MAX_PATTERN = 65536;
+
+/** The matches in order; what cannot be read is missing and refused. */
+export function readHttpRules(value: unknown, path: Path, refuse: Refuse): readonly HttpMatch[] {
+  return readEach(value, path, refuse, (rule, at) => readMatch(rule, at, refuse));
 }
 
 function readMatch(value: unknown, path: Path, refuse: Refuse): HttpMatch | undefined {
-  if (!isRecord(value)) {
-    refuse('FIELD_INVALID', path, 'must be a mapping');
-    return undefined;
-  }
-  refuseFields(value, 'http', path, refuse);
+  const rule = needMapping(value, 'http', path, refuse);
+  if (rule === undefined) return undefined;
   const match: { method?: string; path?: string; host?: string } = {};
   for (const field of ['method', 'path', 'host'] as const) {
-    const text = value[field] ?? '';
     // As in Cilium an empty text is no condition.
-    if (text === '') continue;
-    const problem = typeof text === 'string' ? problemOf(text) : 'must be a string (quote it)';
+    const text = readText(rule[field], [...path, field], refuse);
+    if (text === undefined) continue;
+    const problem = problemOf(text);
     if (problem !== undefined) refuse('FIELD_INVALID', [...path, field], problem);
-    else match[field] = String(text);
+    else match[field] = text;
   }
-  return match;
+  const headers = [
+    ...readHeaders(rule['headers'], [...path, 'headers'], refuse),
+    ...readHeaderMatches(rule['headerMatches'], [...path, 'headerMatches'], refuse),
+  ];
+  return headers.length === 0 ? match : { ...match, headers };
 }
 
 function problemOf(text: string): string | undefined {
+  if (text.length > MAX_PATTERN) return `has more than ${MAX_PATTERN} characters`;
   try {
     new Pattern(text);
     return undefined;
   } catch (error) {
-    if (error instanceof SidestepError) return `${JSON.stringify(text)} ${error.message}`;
+    if (error instanceof SidestepError) return `${quote(text)} ${error.message}`;
     throw error;
   }
 }

@@ -98,7 +98,7 @@ status:
     - { type: ExternalIP, address: "2001:db8::1" }
 `;
   const [namespace, node] = parseManifests(text, 'f.yaml').objects.map(({ object }: ApiObject) => object);
-  expect(namespace as NamespaceObject).toEqual({ name: 'shop', labels: new Map([['team', 'red']]) });
+  expect(namespace as NamespaceObject).toEqual({ name: 'shop', labels: new Map([['team', 'red']]), audit: false });
   const { podRanges, addresses } = node as NodeObject;
   expect(podRanges.map(({ address, bits }) => [formatAddress(address), bits])).toEqual([['10.1.0.0', 120]]);
   expect(addresses.map(formatAddress)).toEqual(['192.0.2.1', '2001:db8::1']);
@@ -106,7 +106,7 @@ status:
 
 test('empty documents are nothing, and a kind we do not read is named', () => {
   const file = parseManifests(
-    '---\n# nothing\n---\napiVersion: v1\nkind: Service\nmetadata: { name: api }\n---\nfoo: 1\n',
+    '---\n# nothing\n---\napiVersion: v1\nkind: Secret\nmetadata: { name: api }\n---\nfoo: 1\n',
     'f.yaml',
   );
   expect(file.objects).toEqual([]);

@@ -9,8 +9,8 @@ import { formatAddress, isMappedIpv4, parseAddress } from '../model/address.ts';
 import { type ErrorCode, SidestepError } from '../model/error.ts';
 import type { MeshNode } from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
-import type { Parsed } from './core-objects.ts';
 import { formatPath, issue, type Manifest, nameProblems, type Path } from './document.ts';
+import type { Parsed } from './object-reader.ts';
 
 export const SIDESTEP_NODE = { apiVersion: 'sidestep.dev/v1alpha1', kind: 'SidestepNode' } as const;
 export const SESSION_PORT = 4250;

@@ -1,104 +1,123 @@
-/** `toPorts` of a rule -> port matches with their HTTP rules. Strict, as the rest of the policy. */
-import { type HttpRule, type PortMatch, PROTOCOLS, type RuleRef } from '../model/policy.ts';
-import { isRecord, type Path } from './document.ts';
+/** `toPorts` of a rule -> port matches with what may be asked for there. Strict, as the rest of the policy. */
+import {
+  type Direction,
+  type DnsRule,
+  type HttpRule,
+  type PortMatch,
+  PROTOCOLS,
+  type RuleRef,
+} from '../model/policy.ts';
+import type { Path } from './document.ts';
 import { readHttpRules } from './http-rules.ts';
-import { type Refuse, refuseFields } from './policy-fields.ts';
+import { readNames, readServerNames } from './name-rules.ts';
+import type { Refuse } from './policy-fields.ts';
+import { type PortNumbers, readPortNumbers, readProtocols } from './port-numbers.ts';
+import { isAbsent, needMapping, readList, readMapping } from './values.ts';
 
-const LATER_PROTOCOLS = ['SCTP', 'ICMP', 'ICMPV6', 'VRRP', 'IGMP', 'GRE', 'IPIP', 'IPV6', 'ESP', 'AH'];
 /** Cilium's own bound. */
 const MAX_PORTS = 40;
 
-/**
- * @param name of the HTTP rule at a path below this one
- * @returns undefined when a part of it cannot be read; empty: every port
- */
-export function readPorts(
-  value: unknown,
-  path: Path,
-  name: (below: Path) => RuleRef,
-  refuse: Refuse,
-): readonly PortMatch[] | undefined {
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) {
-    refuse('FIELD_INVALID', path, 'must be a list');
-    return undefined;
-  }
-  let readable = true;
-  const refuseIt: Refuse = (...problem) => {
-    readable = false;
-    refuse(...problem);
+/** The rule that ports belong to. */
+export interface PortScope {
+  readonly direction: Direction;
+  readonly isDeny: boolean;
+  /** Of a part of the rule at a path below `toPorts`. */
+  readonly name: (below: Path) => RuleRef;
+  readonly refuse: Refuse;
+}
+
+/** What is said beyond the ports. */
+interface Layer7 {
+  /** Which kind of rule is written, an empty list of it too: its ports must be fit for one (as Cilium). */
+  readonly kind?: 'http' | 'dns' | 'serverNames';
+  readonly match: Pick<PortMatch, 'http' | 'dns' | 'serverNames'>;
+}
+
+/** @returns undefined when a part of it cannot be read; empty: every port */
+export function readPorts(value: unknown, path: Path, scope: PortScope): readonly PortMatch[] | undefined {
+  let isReadable = true;
+  const refuse: Refuse = (...problem) => {
+    isReadable = false;
+    scope.refuse(...problem);
   };
-  const matches = value.flatMap((rule, i) =>
-    readPortRule(rule, [...path, i], (below) => name([i, ...below]), refuseIt),
+  const matches = readList(value, path, refuse).flatMap((rule, i) =>
+    readPortRule(rule, [...path, i], { ...scope, refuse, name: (below) => scope.name([i, ...below]) }),
   );
-  return readable ? matches : undefined;
+  return isReadable ? matches : undefined;
 }
 
-function readPortRule(value: unknown, path: Path, name: (below: Path) => RuleRef, refuse: Refuse): PortMatch[] {
-  if (!isRecord(value)) {
-    refuse('FIELD_INVALID', path, 'must be a mapping');
-    return [];
-  }
-  refuseFields(value, 'portRule', path, refuse);
+function readPortRule(value: unknown, path: Path, scope: PortScope): PortMatch[] {
+  const { isDeny, refuse } = scope;
+  const rule = needMapping(value, isDeny ? 'deny-ports' : 'ports', path, refuse);
+  if (rule === undefined) return [];
   const at = [...path, 'ports'];
-  const ports = value['ports'] ?? [];
-  if (!Array.isArray(ports)) {
-    refuse('FIELD_INVALID', at, 'must be a list');
-    return [];
-  }
-  if (ports.length === 0) refuse('FIELD_REQUIRED', at, 'at least one port is required');
+  const ports = readList(rule['ports'], at, refuse);
+  if (ports.length === 0 && (isAbsent(rule['ports']) || Array.isArray(rule['ports'])))
+    refuse('FIELD_REQUIRED', at, 'at least one port is required');
   if (ports.length > MAX_PORTS) refuse('FIELD_INVALID', at, `at most ${MAX_PORTS} ports`);
-  const matches = readHttpRules(value['rules'], [...path, 'rules'], refuse);
-  const http = matches?.map((match, i) => ({ ref: name(['rules', 'http', i]), match }));
-  return ports.flatMap((port, i) => readPort(port, [...at, i], http, refuse));
+  const layer7 = isDeny ? { match: {} } : readLayer7(rule, path, scope);
+  return ports.slice(0, MAX_PORTS).flatMap((port, i) => readPort(port, [...at, i], layer7, refuse));
 }
 
-/** @param http undefined: none are written. An empty list is no rule, but its ports must be fit for one (both as Cilium) */
-function readPort(value: unknown, path: Path, http: readonly HttpRule[] | undefined, refuse: Refuse): PortMatch[] {
-  if (!isRecord(value)) {
-    refuse('FIELD_INVALID', path, 'must be a mapping');
-    return [];
-  }
-  refuseFields(value, 'port', path, refuse);
-  const port = readNumber(value['port'], [...path, 'port'], refuse);
-  const protocols = readProtocols(value['protocol'], [...path, 'protocol'], refuse);
-  if (http !== undefined) {
-    if (port === 0) refuse('FIELD_INVALID', [...path, 'port'], 'HTTP rules need a port, and "0" is every port');
+function readLayer7(rule: Record<string, unknown>, path: Path, { direction, name, refuse }: PortScope): Layer7 {
+  const at = [...path, 'rules'];
+  const rules = readMapping(rule['rules'], 'l7', at, refuse) ?? {};
+  const serverNames = readServerNames(rule['serverNames'], [...path, 'serverNames'], refuse);
+  const hasHttp = !isAbsent(rules['http']);
+  const hasDns = !isAbsent(rules['dns']);
+  if (hasHttp && hasDns) refuse('FIELD_INVALID', at, 'http and dns in one entry are not supported; write two');
+  if (serverNames !== undefined && (hasHttp || hasDns))
+    refuse('FIELD_INVALID', [...path, 'serverNames'], 'with rules it needs terminatingTLS, which is not supported');
+  const http: HttpRule[] = readHttpRules(rules['http'], [...at, 'http'], refuse).map((match, i) => ({
+    ref: name(['rules', 'http', i]),
+    match,
+  }));
+  const dns: DnsRule[] = readNames(rules['dns'], [...at, 'dns'], refuse).map((match, i) => ({
+    ref: name(['rules', 'dns', i]),
+    match,
+  }));
+  if (dns.length > 0 && direction === 'ingress')
+    refuse('FIELD_INVALID', [...at, 'dns'], 'DNS rules are for egress: queries are looked into where they are made');
+  if (hasHttp) return { kind: 'http', match: http.length === 0 ? {} : { http } };
+  if (hasDns) return { kind: 'dns', match: dns.length === 0 ? {} : { dns } };
+  return serverNames === undefined ? { match: {} } : { kind: 'serverNames', match: { serverNames } };
+}
+
+function readPort(value: unknown, path: Path, layer7: Layer7, refuse: Refuse): PortMatch[] {
+  const port = needMapping(value, 'port', path, refuse);
+  if (port === undefined) return [];
+  const numbers = readPortNumbers(port, path, refuse);
+  const protocols = readProtocols(port['protocol'], [...path, 'protocol'], refuse);
+  if (numbers === undefined) return [];
+  return fitting(layer7, numbers, port['port'], protocols, path, refuse).map((protocol) => ({
+    protocol,
+    ...numbers,
+    ...layer7.match,
+  }));
+}
+
+const TITLES = { http: 'HTTP rules', dns: 'DNS rules', serverNames: 'server names' } as const;
+
+/** @returns the protocols that the rules are for */
+function fitting(
+  { kind, match }: Layer7,
+  { endPort, name }: PortNumbers,
+  written: unknown,
+  protocols: readonly number[],
+  path: Path,
+  refuse: Refuse,
+): readonly number[] {
+  if (kind === undefined) return protocols;
+  if (name === undefined && String(written) === '0')
+    refuse('FIELD_INVALID', [...path, 'port'], `${TITLES[kind]} need a port, and "0" is every port`);
+  if (kind !== 'dns') {
     if (protocols.some((protocol) => protocol !== PROTOCOLS.TCP))
-      refuse('FIELD_INVALID', [...path, 'protocol'], 'HTTP rules need protocol TCP, and it must be written');
+      refuse('FIELD_INVALID', [...path, 'protocol'], `${TITLES[kind]} need protocol TCP, and it must be written`);
+    return protocols;
   }
-  const rules = http === undefined || http.length === 0 ? {} : { http };
-  return port === undefined ? [] : protocols.map((protocol) => ({ protocol, port, ...rules }));
-}
-
-function readNumber(value: unknown, path: Path, refuse: Refuse): number | undefined {
-  if (value === undefined || value === null || value === '') {
-    refuse('FIELD_REQUIRED', path, 'a port must be specified ("0" is every port)');
-    return undefined;
-  }
-  const text = String(value);
-  if ((typeof value === 'string' || typeof value === 'number') && /^\d+$/.test(text)) {
-    if (Number(text) <= 65535) return Number(text);
-  } else if (typeof value === 'string' && /^[a-zA-Z0-9-]{1,15}$/.test(value) && /[a-zA-Z]/.test(value)) {
-    refuse('FIELD_NOT_SUPPORTED', path, `named port ${JSON.stringify(value)} is not supported`);
-    return undefined;
-  }
-  refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a port (0 to 65535)`);
-  return undefined;
-}
-
-/** ANY and an empty protocol are TCP, UDP and SCTP, as Cilium has it. */
-function readProtocols(value: unknown, path: Path, refuse: Refuse): readonly number[] {
-  const text = value === undefined || value === null || value === '' ? 'ANY' : value;
-  if (typeof text === 'string') {
-    const name = text.toUpperCase();
-    if (name === 'ANY') return [PROTOCOLS.TCP, PROTOCOLS.UDP, PROTOCOLS.SCTP];
-    if (name === 'TCP' || name === 'UDP') return [PROTOCOLS[name]];
-    if (LATER_PROTOCOLS.includes(name)) {
-      refuse('FIELD_NOT_SUPPORTED', path, `protocol ${text} is not supported`);
-      return [];
-    }
-  }
-  refuse('FIELD_INVALID', path, `${JSON.stringify(value)} is not a protocol (TCP, UDP, ANY)`);
-  return [];
+  if (endPort !== undefined) refuse('FIELD_INVALID', [...path, 'endPort'], 'DNS rules do not have ranges of ports');
+  const isSctp = protocols.length === 1 && protocols[0] === PROTOCOLS.SCTP;
+  if (isSctp) refuse('FIELD_INVALID', [...path, 'protocol'], 'DNS rules need protocol UDP, TCP or ANY');
+  // Of ANY: nobody speaks DNS over SCTP, and it could not be looked into.
+  return match.dns === undefined ? protocols : protocols.filter((protocol) => protocol !== PROTOCOLS.SCTP);
 }

@@ -2,9 +2,16 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { IpcacheFlag, readEndpoint, readEndpointAddress, readIpcacheEntry } from '../generated/bpf.ts';
-import { parseAddress } from '../model/address.ts';
-import type { PolicyTable, Snapshot, TableEntry, WorkloadSpec } from '../model/snapshot.ts';
+import {
+  encodeAddressKey,
+  IpcacheFlag,
+  readEndpoint,
+  readEndpointAddress,
+  readIpcacheEntry,
+  readPolicyTable,
+} from '../generated/bpf.ts';
+import { parseAddress, parsePrefix } from '../model/address.ts';
+import type { PolicyTable, PrefixIdentity, Snapshot, TableEntry, WorkloadSpec } from '../model/snapshot.ts';
 import type { AttachKind } from './attachments.ts';
 import { Datapath } from './datapath.ts';
 import type { NetworkInterface } from './kernel.ts';
@@ -58,7 +65,8 @@ function workload(name: string, address: string, table = name): WorkloadSpec {
     netns: `/run/netns/${name}`,
     addresses: [parseAddress(address)],
     identity: name.length + 256,
-    tables: { egress: `${table}-out`, ingress: `${table}-in`, authentication: '' },
+    tables: { egress: `${table}-out`, ingress: `${table}-in`, authentication: '', auditEgress: '', auditIngress: '' },
+    learnsNames: false,
   };
 }
 
@@ -89,6 +97,7 @@ function snapshot(workloads: readonly WorkloadSpec[], tables: readonly PolicyTab
     tables: new Map(tables.map((each) => [each.key, each])),
     rulesets: new Map(),
     nodes: new Map(),
+    names: [],
     needs: [],
     certified: [],
     identities: new Map(),
@@ -323,6 +332,117 @@ describe('the next agent', () => {
       expect(datapath.endpoints.map(({ state }) => state)).toEqual(['ready', 'ready']);
     },
   );
+});
+
+/** Revision of the table with this kernel id. */
+function revisionOf(id: number | undefined): number {
+  const bytes = kernel.map('policy_tables').lookup(u32(id ?? 0)) ?? new Uint8Array(16);
+  return readPolicyTable(new DataView(bytes.buffer, bytes.byteOffset)).revision;
+}
+
+describe('what is only audited', () => {
+  const audited: WorkloadSpec = { ...web, tables: { ...web.tables, auditIngress: 'audit-in' } };
+  const withAudit = (entries: readonly number[]): Snapshot => {
+    const { tables } = both([300]);
+    return snapshot([audited, api], [...tables.values(), table('audit-in', entries)]);
+  };
+
+  test('is a table of its own beside the one that is enforced', () => {
+    const datapath = start();
+    datapath.apply(withAudit([301]));
+    const { auditEgressTable, auditIngressTable, ingressTable } = endpoint(7) ?? {};
+    expect(auditEgressTable).toBe(0);
+    expect(auditIngressTable).not.toBe(ingressTable);
+    expect(revisionOf(auditIngressTable)).toBeGreaterThan(0);
+    expect(endpoint(8)).toMatchObject({ auditEgressTable: 0, auditIngressTable: 0 });
+    datapath.sweepTables();
+    expect(revisionOf(auditIngressTable)).toBeGreaterThan(0);
+  });
+
+  test('makes live flows of its direction be judged again when it comes, changes and goes', () => {
+    const datapath = start();
+    datapath.apply(both([300]));
+    const { egressTable, ingressTable } = endpoint(7) ?? {};
+    const steps = [withAudit([301]), withAudit([301, 302]), withAudit([303]), both([300])];
+    const egress = revisionOf(egressTable);
+    let last = revisionOf(ingressTable);
+    for (const step of steps) {
+      datapath.apply(step);
+      expect(endpoint(7)?.ingressTable).toBe(ingressTable);
+      expect(revisionOf(ingressTable)).toBeGreaterThan(last);
+      last = revisionOf(ingressTable);
+    }
+    expect(revisionOf(egressTable)).toBe(egress);
+    expect(datapath.apply(both([300])).writes).toBe(0);
+  });
+
+  test('costs one write for each table, however many workloads share it', () => {
+    const shared = { ...web.tables, auditIngress: 'audit-in' };
+    const twins = (entries: readonly number[]): Snapshot => ({
+      ...withAudit(entries),
+      workloads: [audited, { ...api, tables: shared }],
+    });
+    const datapath = start();
+    datapath.apply(twins([301]));
+    // The entry and the revision of the table that is audited, and the revision of the other.
+    expect(datapath.apply(twins([301, 302])).writes).toBe(3);
+  });
+
+  test('that does not fit leaves the last in force, and the endpoint says so', () => {
+    const datapath = start({ policyEntries: 3 });
+    datapath.apply(withAudit([301]));
+    const { auditIngressTable } = endpoint(7) ?? {};
+    datapath.apply(withAudit([302, 303, 304]));
+    expect(endpoint(7)?.auditIngressTable).toBe(auditIngressTable);
+    expect(datapath.endpoints[0]).toMatchObject({ state: 'degraded', code: 'MAP_FULL' });
+  });
+});
+
+describe('identities of addresses outside', () => {
+  const range = (text: string, identity: number): PrefixIdentity => ({ ...parsePrefix(text), identity });
+  const outside = (...prefixes: PrefixIdentity[]): Snapshot => ({ ...both([300, 301]), prefixes });
+  const at = (address: string): number | undefined => {
+    const bytes = kernel.map('ipcache').lookup(encodeAddressKey({ scope: 0, address: parseAddress(address) }));
+    return bytes && readIpcacheEntry(new DataView(bytes.buffer, bytes.byteOffset)).identity;
+  };
+  const WORLD = range('::/0', 2);
+
+  test('are ranges, and single ones are looked up as such', () => {
+    start().apply(
+      outside(WORLD, range('192.0.2.0/24', 300), range('192.0.2.9/32', 301), range('2001:db8::9/128', 302)),
+    );
+    expect(kernel.map('ipcache_prefixes').size).toBe(2);
+    expect([at('192.0.2.9'), at('2001:db8::9'), at('192.0.2.8')]).toEqual([301, 302, undefined]);
+  });
+
+  test('never hide a pod, and no flow is forgotten for them', () => {
+    const datapath = start();
+    datapath.apply(outside(WORLD));
+    const pod = { address: parseAddress('10.1.0.9'), identity: 400, node: 'n2', namespace: 'shop', pod: 'far' };
+    const single = [range('10.1.0.9/32', 300), range('192.0.2.9/32', 301)];
+    const { changedAddresses } = datapath.apply({ ...outside(WORLD, ...single), addresses: [pod] });
+    expect([at('10.1.0.9'), at('192.0.2.9')]).toEqual([400, 301]);
+    expect([...changedAddresses]).toEqual([Buffer.from(pod.address).toString('hex')]);
+    expect(datapath.apply({ ...outside(WORLD), addresses: [pod] }).changedAddresses.size).toBe(0);
+    // The pod ends, and the range has its address.
+    expect(datapath.apply(outside(WORLD, ...single)).changedAddresses.size).toBe(1);
+    expect(at('10.1.0.9')).toBe(300);
+  });
+
+  test('that change make live flows be judged again by the tables that tell them apart, after they are written', () => {
+    const datapath = start();
+    datapath.apply(outside(WORLD, range('10.0.0.0/8', 300)));
+    const { egressTable, ingressTable } = endpoint(7) ?? {};
+    const before = [revisionOf(egressTable), revisionOf(ingressTable)];
+    kernel.journal.length = 0;
+    // 300 and 301 have entries, 302 has none.
+    datapath.apply(outside(WORLD, range('10.0.0.0/8', 300), range('10.1.0.0/16', 302)));
+    expect(revisionOf(egressTable)).toBe(before[0]);
+    expect(revisionOf(ingressTable)).toBeGreaterThan(before[1] ?? 0);
+    const written = kernel.journal.map((line) => line.split(' ')[0]);
+    expect(written).toEqual(['ipcache_prefixes', 'policy_tables']);
+    expect(datapath.apply(outside(WORLD, range('10.0.0.0/8', 300), range('10.1.0.0/16', 302))).writes).toBe(0);
+  });
 });
 
 describe('a hook that is not in force', () => {

@@ -19,7 +19,8 @@ import {
   readEndpointAddress,
 } from '../generated/bpf.ts';
 import { SidestepError } from '../model/error.ts';
-import type { Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import { DIRECTIONS, type Direction } from '../model/policy.ts';
+import type { PrefixIdentity, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
 import { type AttachKind, Attachments } from './attachments.ts';
 import { namespaceId } from './bypass.ts';
 import type { EndpointPolicy, EndpointStatus } from './endpoint-status.ts';
@@ -28,11 +29,13 @@ import type { Kernel, KernelObject, NetworkInterface } from './kernel.ts';
 import { MirroredMap, WriteCounter } from './mirror.ts';
 import type { Pins } from './pins.ts';
 import { PolicyTables } from './policy-tables.ts';
+import { movesBetween, tellsApart } from './prefix-changes.ts';
 
 /** The only scope so far: one network per node. */
 const SCOPE = 0;
 /** Bits of {scope} in front of the address in ipcache_prefixes. */
 const SCOPE_BITS = 32;
+const ADDRESS_BITS = 128;
 
 const keyOfIfindex = (ifindex: number): Uint8Array => {
   const key = new Uint8Array(4);
@@ -54,6 +57,9 @@ export interface MapUse {
   readonly entries: number;
   readonly maxEntries: number;
 }
+
+/** Texts that change when the tables do. */
+type Beside = Readonly<Record<Direction, string>>;
 
 interface Placed {
   readonly workload: WorkloadSpec;
@@ -82,8 +88,12 @@ export class Datapath {
   readonly #tables: PolicyTables;
   readonly #quotaTokens: number;
   readonly #encryptPods: boolean;
-  /** What peers asked of each endpoint's flows when its live ones were judged last, by ifindex. */
-  readonly #peersAsked = new Map<number, string>();
+  /** Tables besides its own that an endpoint's live flows were judged by last, by ifindex. */
+  readonly #beside = new Map<number, Beside>();
+  /** Ranges that the kernel has. */
+  #ranges: readonly PrefixIdentity[] = [];
+  /** Addresses of pods and of this node that the kernel has; undefined: an earlier agent wrote them. */
+  #owned: ReadonlySet<string> | undefined;
   #statuses: readonly EndpointStatus[] = [];
   #failures = new Map<string, unknown>();
 
@@ -146,13 +156,17 @@ export class Datapath {
     this.#failures = this.#tables.install(snapshot.tables);
     const changed = new Set<string>();
     const errors = new Map<string, SidestepError>();
+    /** Keys of tables whose live flows must be judged again though the tables are the same. */
+    const stale = new Set<string>();
     let settle = (): void => undefined;
     this.#guard(errors, 'ipcache', () => {
-      settle = this.#writeIdentities(snapshot, own, changed);
+      settle = this.#writeIdentities(snapshot, own, changed, stale);
     });
     this.#guard(errors, 'endpoint_addresses', () => this.#writeAddresses(placed, changed));
-    for (const { workload, at } of placed) this.#guard(errors, name(workload), () => this.#writeEndpoint(workload, at));
+    for (const { workload, at } of placed)
+      this.#guard(errors, name(workload), () => this.#writeEndpoint(workload, at, stale));
     this.#guard(errors, 'ipcache', settle);
+    for (const key of stale) this.#tables.touch(key);
     this.#tables.forget(snapshot.tables);
     this.#removeStale(new Set(placed.map(({ at }) => at.ifindex)), own);
     this.#statuses = snapshot.workloads.map((workload) =>
@@ -189,7 +203,12 @@ export class Datapath {
    * they go encrypted, whatever it is.
    * @returns to be called then
    */
-  #writeIdentities(snapshot: Snapshot, own: readonly NetworkInterface[], changed: Set<string>): () => void {
+  #writeIdentities(
+    snapshot: Snapshot,
+    own: readonly NetworkInterface[],
+    changed: Set<string>,
+    stale: Set<string>,
+  ): () => void {
     const entry = (identity: number, flags = 0, node = 0): Uint8Array => encodeIpcacheEntry({ identity, node, flags });
     const hosts = new Map<string, { key: Uint8Array; value: Uint8Array }>();
     const settled: { key: Uint8Array; value: Uint8Array }[] = [];
@@ -212,13 +231,26 @@ export class Datapath {
       }
       hosts.set(hex(key), { key, value });
     }
-    for (const key of this.#ipcache.replace([...hosts.values()])) changed.add(hex(key.subarray(4)));
-    this.#prefixes.replace(
-      snapshot.prefixes.map(({ address, bits, identity }) => ({
-        key: encodePrefixKey({ prefixLength: SCOPE_BITS + bits, scope: SCOPE, address }),
-        value: entry(identity),
-      })),
-    );
+    const owned = new Set(hosts.keys());
+    const ranges: { key: Uint8Array; value: Uint8Array }[] = [];
+    for (const { address, bits, identity } of snapshot.prefixes) {
+      const key = encodeAddressKey({ scope: SCOPE, address });
+      if (bits < ADDRESS_BITS)
+        ranges.push({
+          key: encodePrefixKey({ prefixLength: SCOPE_BITS + bits, scope: SCOPE, address }),
+          value: entry(identity),
+        });
+      // Whatever policy says of an address: a pod is a pod, and this node is this node.
+      else if (!owned.has(hex(key))) hosts.set(hex(key), { key, value: entry(identity) });
+    }
+    for (const key of this.#ipcache.replace([...hosts.values()]))
+      if (this.#owned === undefined || this.#owned.has(hex(key)) || owned.has(hex(key)))
+        changed.add(hex(key.subarray(4)));
+    this.#owned = owned;
+    this.#prefixes.replace(ranges);
+    const moves = movesBetween(this.#ranges, snapshot.prefixes);
+    this.#ranges = snapshot.prefixes;
+    for (const [key, table] of snapshot.tables) if (tellsApart(table, moves)) stale.add(key);
     return () => {
       for (const { key, value } of settled) this.#ipcache.set(key, value);
     };
@@ -238,7 +270,7 @@ export class Datapath {
     for (const key of this.#addresses.replace(wanted)) changed.add(hex(key.subarray(4)));
   }
 
-  #writeEndpoint(workload: WorkloadSpec, at: WorkloadInterface): void {
+  #writeEndpoint(workload: WorkloadSpec, at: WorkloadInterface, stale: Set<string>): void {
     const key = keyOfIfindex(at.ifindex);
     const known = this.#known(key);
     if (this.#quotas.get(key) === undefined)
@@ -253,21 +285,28 @@ export class Datapath {
         namespaceId: namespaceId(workload.namespace),
         masterIfindex: at.masterIfindex,
         mac: at.mac,
-        flags: EndpointFlag.ENDPOINT_CHECK_MAC,
+        flags: EndpointFlag.ENDPOINT_CHECK_MAC | (workload.learnsNames ? EndpointFlag.ENDPOINT_LEARNS_NAMES : 0),
         version: Layout.LAYOUT_VERSION,
         authenticationTable: this.#tableOf(workload.tables.authentication, known?.authenticationTable),
+        auditEgressTable: this.#tableOf(workload.tables.auditEgress, known?.auditEgressTable),
+        auditIngressTable: this.#tableOf(workload.tables.auditIngress, known?.auditIngressTable),
       }),
     );
     this.#attachments.attach(at.ifindex);
-    this.#judgeAgain(workload, at.ifindex);
+    this.#judgeAgain(workload, at.ifindex, stale);
   }
 
-  /** Live flows look at their own node's tables only: what a peer asks for anew reaches them through a new revision. */
-  #judgeAgain({ tables }: WorkloadSpec, ifindex: number): void {
-    const asked = `${tables.authentication} ${this.#tables.revisionOf(tables.authentication)}`;
-    const before = this.#peersAsked.get(ifindex);
-    this.#peersAsked.set(ifindex, asked);
-    if (before !== undefined && before !== asked) this.#tables.touch(tables.egress);
+  /**
+   * Live flows look at the tables that are enforced, and only at their revision: what a peer asks for anew, or is audited anew,
+   * reaches them through a new one.
+   */
+  #judgeAgain({ tables }: WorkloadSpec, ifindex: number, stale: Set<string>): void {
+    const textOf = (...keys: string[]): string => keys.map((key) => `${key} ${this.#tables.revisionOf(key)}`).join(' ');
+    const now = { egress: textOf(tables.authentication, tables.auditEgress), ingress: textOf(tables.auditIngress) };
+    const before = this.#beside.get(ifindex);
+    this.#beside.set(ifindex, now);
+    for (const direction of DIRECTIONS)
+      if (before !== undefined && before[direction] !== now[direction]) stale.add(tables[direction]);
   }
 
   /** One that could not be written leaves the last complete one in force; a new endpoint gets the closed table. */
@@ -279,10 +318,12 @@ export class Datapath {
   #tablesInUse(): ReadonlySet<number> {
     const endpoints = this.#endpoints.keys().flatMap((key) => this.#known(key) ?? []);
     return new Set(
-      endpoints.flatMap(({ egressTable, ingressTable, authenticationTable }) => [
-        egressTable,
-        ingressTable,
-        authenticationTable,
+      endpoints.flatMap((endpoint) => [
+        endpoint.egressTable,
+        endpoint.ingressTable,
+        endpoint.authenticationTable,
+        endpoint.auditEgressTable,
+        endpoint.auditIngressTable,
       ]),
     );
   }
@@ -306,7 +347,7 @@ export class Datapath {
       if (!wanted.has(ifindex)) this.#attachments.detach(ifindex, existing.has(ifindex));
     const stale = this.#endpoints.keys().filter((key) => !wanted.has(ifindexOf(key)));
     this.#endpoints.deleteAll(stale);
-    for (const ifindex of this.#peersAsked.keys()) if (!wanted.has(ifindex)) this.#peersAsked.delete(ifindex);
+    for (const ifindex of this.#beside.keys()) if (!wanted.has(ifindex)) this.#beside.delete(ifindex);
     this.#quotas.deleteAll(this.#quotas.keys().filter((key) => !wanted.has(ifindexOf(key))));
   }
 

@@ -6,6 +6,7 @@ import {
   EVENT_SIZE,
   EventFlag,
   EventKind,
+  HalfFlag,
   Hook,
   readEvent,
   Security,
@@ -16,7 +17,7 @@ import type { FlowSecurity, HalfVerdict, KernelEvent, Verdict as VerdictName } f
 
 export { EVENT_OFFSETS, EVENT_SIZE };
 
-const VERDICTS: readonly VerdictName[] = ['none', 'allow', 'deny', 'redirect'];
+const VERDICTS: readonly VerdictName[] = ['none', 'allow', 'deny', 'redirect', 'dns'];
 const HOOKS = {
   [Hook.HOOK_FROM_WORKLOAD]: 'from-workload',
   [Hook.HOOK_TO_WORKLOAD]: 'to-workload',
@@ -29,7 +30,9 @@ const KINDS = {
 } as const;
 
 export function halfOf(half: FlowHalf): HalfVerdict {
-  return { verdict: VERDICTS[half.verdict] ?? 'none', rule: half.rule, revision: half.revision, match: half.match };
+  const { rule, revision, match } = half;
+  const audited = (half.flags & HalfFlag.HALF_AUDITED) !== 0;
+  return { verdict: VERDICTS[half.verdict] ?? 'none', rule, revision, match, audited };
 }
 
 export function securityOf(bits: number): FlowSecurity {

@@ -82,6 +82,20 @@ export async function purgeAddresses(flows: KernelMap, addresses: ReadonlySet<st
   return purged;
 }
 
+/** Addresses that some flow has at an end, as hex of 16 bytes. */
+export async function addressesInUse(flows: KernelMap): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const chunk of flows.chunks(CHUNK)) {
+    for (let i = 0; i < chunk.count; i++) {
+      const { low, high } = readFlowKey(viewOf(chunk.keys), i * FLOW_KEY_SIZE);
+      found.add(Buffer.from(low).toString('hex'));
+      found.add(Buffer.from(high).toString('hex'));
+    }
+    await nextTurn();
+  }
+  return found;
+}
+
 function keyAt(chunk: Chunk, i: number): Uint8Array {
   return chunk.keys.subarray(i * FLOW_KEY_SIZE, (i + 1) * FLOW_KEY_SIZE);
 }

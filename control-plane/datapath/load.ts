@@ -15,6 +15,8 @@ export interface DatapathSizes {
   readonly flows: number;
   readonly policyEntries: number;
   readonly ipcache: number;
+  /** Ranges with an identity. */
+  readonly prefixes: number;
   readonly endpoints: number;
   /** New flows a workload may hold open unanswered. */
   readonly flowQuota: number;
@@ -39,6 +41,8 @@ const LOOPBACK_IFINDEX = 1;
 export const MARK_TO_TUNNEL = 0x500;
 /** Waited for a proof and is on its way again. */
 const MARK_RELEASED = 0x700;
+/** DNS that the agent has looked at. */
+const MARK_LOOKED_AT = 0x600;
 
 export interface Loaded {
   readonly object: KernelObject;
@@ -72,6 +76,7 @@ export function loadDatapath(
     quotas: sizes.endpoints,
     endpoint_addresses: sizes.endpoints * 4,
     ipcache: sizes.ipcache,
+    ipcache_prefixes: sizes.prefixes,
     policy: sizes.policyEntries,
     flows: sizes.flows,
     events: sizes.ringBytes,
@@ -110,6 +115,7 @@ export function loadDatapath(
     markToTunnel: MARK_TO_TUNNEL,
     markReleased: MARK_RELEASED,
     markUntracked: steering?.untracked ?? 0,
+    markLookedAt: MARK_LOOKED_AT,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
     ...(pins ? { pinDirectory: pins.maps } : {}),

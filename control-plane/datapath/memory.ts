@@ -26,7 +26,15 @@ import { type Journal, MemoryHost } from './memory-host.ts';
 export type { Journal };
 
 /** Kinds whose keys are 0 to maxEntries - 1 and always there. */
-const ARRAYS: readonly MapName[] = ['policy_tables', 'counters', 'statistics', 'proxy', 'protection', 'scratch'];
+const ARRAYS: readonly MapName[] = [
+  'policy_tables',
+  'counters',
+  'statistics',
+  'proxy',
+  'protection',
+  'naming',
+  'scratch',
+];
 
 const PROGRAMS = [
   'from_workload',
@@ -37,6 +45,7 @@ const PROGRAMS = [
   'envoy_connect6',
   'envoy_identity',
   'put_back',
+  'put_back_dns',
   'leave_tunnel',
 ] as const;
 

@@ -47,6 +47,7 @@ const VERDICTS = {
   allow: Verdict.VERDICT_ALLOW,
   deny: Verdict.VERDICT_DENY,
   redirect: Verdict.VERDICT_REDIRECT,
+  dns: Verdict.VERDICT_DNS,
 } as const;
 
 const AUTHENTICATION = {
@@ -64,7 +65,6 @@ function contentOf(entry: TableEntry): Uint8Array {
     precedence: entry.precedence,
     prefix: entry.prefix,
     auth: AUTHENTICATION[entry.auth],
-    flags: 0,
   });
 }
 

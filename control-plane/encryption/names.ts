@@ -21,6 +21,11 @@ export function holdName(instance: string): string {
   return deviceName('shd', instance);
 }
 
+/** Of the device that DNS waits in. */
+export function namingName(instance: string): string {
+  return deviceName('sdn', instance);
+}
+
 export function tunnelName(instance: string): string {
   return deviceName('swg', instance);
 }

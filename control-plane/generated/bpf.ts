@@ -18,6 +18,9 @@ export const ReservedIdentity = {
   IDENTITY_HOST: 1,
   IDENTITY_WORLD: 2,
   IDENTITY_UNMANAGED: 3,
+  IDENTITY_REMOTE_NODE: 6,
+  IDENTITY_KUBE_APISERVER: 7,
+  IDENTITY_LOCAL_FIRST: 16777216,
 } as const;
 
 export const ReservedRule = {
@@ -33,6 +36,18 @@ export const Verdict = {
   VERDICT_ALLOW: 1,
   VERDICT_DENY: 2,
   VERDICT_REDIRECT: 3,
+  VERDICT_DNS: 4,
+} as const;
+
+export const Echo = {
+  ECHO_NONE: 0,
+  ECHO_OF_LOW: 1,
+  ECHO_OF_HIGH: 2,
+} as const;
+
+export const HalfFlag = {
+  HALF_AUDITED: 1,
+  HALF_LOOKED: 2,
 } as const;
 
 export const Match = {
@@ -47,6 +62,7 @@ export const Match = {
 
 export const EndpointFlag = {
   ENDPOINT_CHECK_MAC: 1,
+  ENDPOINT_LEARNS_NAMES: 2,
 } as const;
 
 export const IpcacheFlag = {
@@ -144,6 +160,9 @@ export const Statistic = {
   STATISTIC_HELD_LOST: 17,
   STATISTIC_UPSTREAM_REFUSED: 18,
   STATISTIC_TUNNEL_ASTRAY: 19,
+  STATISTIC_DNS_QUERIES: 20,
+  STATISTIC_DNS_ANSWERS: 21,
+  STATISTIC_DNS_LOST: 22,
   STATISTIC_COUNT: 24,
 } as const;
 
@@ -158,9 +177,11 @@ export interface Endpoint {
   readonly flags: number;
   readonly version: number;
   readonly authenticationTable: number;
+  readonly auditEgressTable: number;
+  readonly auditIngressTable: number;
 }
 export const ENDPOINT_SIZE = 44;
-export const ENDPOINT_OFFSETS = { id: 0, identity: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, masterIfindex: 20, mac: 24, flags: 30, version: 31, authenticationTable: 32, spare: 36 } as const;
+export const ENDPOINT_OFFSETS = { id: 0, identity: 4, egressTable: 8, ingressTable: 12, namespaceId: 16, masterIfindex: 20, mac: 24, flags: 30, version: 31, authenticationTable: 32, auditEgressTable: 36, auditIngressTable: 40 } as const;
 export function readEndpoint(view: DataView, offset = 0): Endpoint {
   return {
     id: view.getUint32(offset + 0, true),
@@ -173,6 +194,8 @@ export function readEndpoint(view: DataView, offset = 0): Endpoint {
     flags: view.getUint8(offset + 30),
     version: view.getUint8(offset + 31),
     authenticationTable: view.getUint32(offset + 32, true),
+    auditEgressTable: view.getUint32(offset + 36, true),
+    auditIngressTable: view.getUint32(offset + 40, true),
   };
 }
 export function writeEndpoint(view: DataView, offset: number, value: Endpoint): void {
@@ -186,6 +209,8 @@ export function writeEndpoint(view: DataView, offset: number, value: Endpoint): 
   view.setUint8(offset + 30, value.flags);
   view.setUint8(offset + 31, value.version);
   view.setUint32(offset + 32, value.authenticationTable, true);
+  view.setUint32(offset + 36, value.auditEgressTable, true);
+  view.setUint32(offset + 40, value.auditIngressTable, true);
 }
 export function encodeEndpoint(value: Endpoint): Uint8Array {
   const bytes = new Uint8Array(44);
@@ -325,10 +350,9 @@ export interface PolicyEntry {
   readonly precedence: number;
   readonly prefix: number;
   readonly auth: number;
-  readonly flags: number;
 }
 export const POLICY_ENTRY_SIZE = 12;
-export const POLICY_ENTRY_OFFSETS = { rule: 0, ruleset: 4, verdict: 6, precedence: 7, prefix: 8, auth: 9, flags: 10, spare: 11 } as const;
+export const POLICY_ENTRY_OFFSETS = { rule: 0, ruleset: 4, verdict: 6, precedence: 7, prefix: 8, auth: 9, spare: 10 } as const;
 export function readPolicyEntry(view: DataView, offset = 0): PolicyEntry {
   return {
     rule: view.getUint32(offset + 0, true),
@@ -337,7 +361,6 @@ export function readPolicyEntry(view: DataView, offset = 0): PolicyEntry {
     precedence: view.getUint8(offset + 7),
     prefix: view.getUint8(offset + 8),
     auth: view.getUint8(offset + 9),
-    flags: view.getUint8(offset + 10),
   };
 }
 export function writePolicyEntry(view: DataView, offset: number, value: PolicyEntry): void {
@@ -347,7 +370,6 @@ export function writePolicyEntry(view: DataView, offset: number, value: PolicyEn
   view.setUint8(offset + 7, value.precedence);
   view.setUint8(offset + 8, value.prefix);
   view.setUint8(offset + 9, value.auth);
-  view.setUint8(offset + 10, value.flags);
 }
 export function encodePolicyEntry(value: PolicyEntry): Uint8Array {
   const bytes = new Uint8Array(12);
@@ -384,18 +406,20 @@ export interface FlowKey {
   readonly scope: number;
   readonly protocol: number;
   readonly leg: number;
+  readonly echo: number;
   readonly low: Uint8Array;
   readonly high: Uint8Array;
   readonly lowPort: number;
   readonly highPort: number;
 }
 export const FLOW_KEY_SIZE = 48;
-export const FLOW_KEY_OFFSETS = { scope: 0, protocol: 4, leg: 5, pad: 6, low: 8, high: 24, lowPort: 40, highPort: 42, spare: 44 } as const;
+export const FLOW_KEY_OFFSETS = { scope: 0, protocol: 4, leg: 5, echo: 6, pad: 7, low: 8, high: 24, lowPort: 40, highPort: 42, spare: 44 } as const;
 export function readFlowKey(view: DataView, offset = 0): FlowKey {
   return {
     scope: view.getUint32(offset + 0, true),
     protocol: view.getUint8(offset + 4),
     leg: view.getUint8(offset + 5),
+    echo: view.getUint8(offset + 6),
     low: bytesAt(view, offset + 8, 16),
     high: bytesAt(view, offset + 24, 16),
     lowPort: view.getUint16(offset + 40, false),
@@ -406,6 +430,7 @@ export function writeFlowKey(view: DataView, offset: number, value: FlowKey): vo
   view.setUint32(offset + 0, value.scope, true);
   view.setUint8(offset + 4, value.protocol);
   view.setUint8(offset + 5, value.leg);
+  view.setUint8(offset + 6, value.echo);
   setBytes(view, offset + 8, 16, value.low);
   setBytes(view, offset + 24, 16, value.high);
   view.setUint16(offset + 40, value.lowPort, false);
@@ -742,6 +767,28 @@ export function encodeProtectionState(value: ProtectionState): Uint8Array {
   return bytes;
 }
 
+export interface NamingState {
+  readonly aliveUntilNs: bigint;
+  readonly ifindex: number;
+}
+export const NAMING_STATE_SIZE = 16;
+export const NAMING_STATE_OFFSETS = { aliveUntilNs: 0, ifindex: 8, spare: 12 } as const;
+export function readNamingState(view: DataView, offset = 0): NamingState {
+  return {
+    aliveUntilNs: view.getBigUint64(offset + 0, true),
+    ifindex: view.getUint32(offset + 8, true),
+  };
+}
+export function writeNamingState(view: DataView, offset: number, value: NamingState): void {
+  view.setBigUint64(offset + 0, value.aliveUntilNs, true);
+  view.setUint32(offset + 8, value.ifindex, true);
+}
+export function encodeNamingState(value: NamingState): Uint8Array {
+  const bytes = new Uint8Array(16);
+  writeNamingState(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
 export interface Config {
   readonly scope: number;
   readonly coarseClock: number;
@@ -759,9 +806,10 @@ export interface Config {
   readonly markToTunnel: number;
   readonly markReleased: number;
   readonly markUntracked: number;
+  readonly markLookedAt: number;
 }
-export const CONFIG_SIZE = 88;
-export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markToTunnel: 76, markReleased: 80, markUntracked: 84 } as const;
+export const CONFIG_SIZE = 96;
+export const CONFIG_OFFSETS = { scope: 0, coarseClock: 4, pad: 5, quotaTokens: 8, quotaIntervalNs: 16, establishedNs: 24, openingNs: 32, closingNs: 40, datagramNs: 48, fragmentNs: 56, markToEnvoy: 64, loopbackIfindex: 68, envoyPort: 72, legPortFirst: 74, markToTunnel: 76, markReleased: 80, markUntracked: 84, markLookedAt: 88 } as const;
 export function readConfig(view: DataView, offset = 0): Config {
   return {
     scope: view.getUint32(offset + 0, true),
@@ -780,6 +828,7 @@ export function readConfig(view: DataView, offset = 0): Config {
     markToTunnel: view.getUint32(offset + 76, true),
     markReleased: view.getUint32(offset + 80, true),
     markUntracked: view.getUint32(offset + 84, true),
+    markLookedAt: view.getUint32(offset + 88, true),
   };
 }
 export function writeConfig(view: DataView, offset: number, value: Config): void {
@@ -799,9 +848,10 @@ export function writeConfig(view: DataView, offset: number, value: Config): void
   view.setUint32(offset + 76, value.markToTunnel, true);
   view.setUint32(offset + 80, value.markReleased, true);
   view.setUint32(offset + 84, value.markUntracked, true);
+  view.setUint32(offset + 88, value.markLookedAt, true);
 }
 export function encodeConfig(value: Config): Uint8Array {
-  const bytes = new Uint8Array(88);
+  const bytes = new Uint8Array(96);
   writeConfig(new DataView(bytes.buffer), 0, value);
   return bytes;
 }
@@ -904,9 +954,10 @@ export interface FlowHalf {
   readonly verdict: number;
   readonly match: number;
   readonly auth: number;
+  readonly flags: number;
 }
 export const FLOW_HALF_SIZE = 16;
-export const FLOW_HALF_OFFSETS = { revision: 0, rule: 4, ruleset: 8, verdict: 10, match: 11, auth: 12, spare: 13 } as const;
+export const FLOW_HALF_OFFSETS = { revision: 0, rule: 4, ruleset: 8, verdict: 10, match: 11, auth: 12, flags: 13, spare: 14 } as const;
 export function readFlowHalf(view: DataView, offset = 0): FlowHalf {
   return {
     revision: view.getUint32(offset + 0, true),
@@ -915,6 +966,7 @@ export function readFlowHalf(view: DataView, offset = 0): FlowHalf {
     verdict: view.getUint8(offset + 10),
     match: view.getUint8(offset + 11),
     auth: view.getUint8(offset + 12),
+    flags: view.getUint8(offset + 13),
   };
 }
 export function writeFlowHalf(view: DataView, offset: number, value: FlowHalf): void {
@@ -924,6 +976,7 @@ export function writeFlowHalf(view: DataView, offset: number, value: FlowHalf): 
   view.setUint8(offset + 10, value.verdict);
   view.setUint8(offset + 11, value.match);
   view.setUint8(offset + 12, value.auth);
+  view.setUint8(offset + 13, value.flags);
 }
 export function encodeFlowHalf(value: FlowHalf): Uint8Array {
   const bytes = new Uint8Array(16);
@@ -943,12 +996,13 @@ export const MAPS = {
   ipcache: { maxEntries: 131072, keySize: 20, valueSize: 16 },
   ipcache_prefixes: { maxEntries: 16384, keySize: 24, valueSize: 16 },
   listeners: { maxEntries: 16, keySize: 4, valueSize: 8 },
+  naming: { maxEntries: 1, keySize: 4, valueSize: 16 },
   policy: { maxEntries: 131072, keySize: 16, valueSize: 12 },
   policy_tables: { maxEntries: 16384, keySize: 4, valueSize: 16 },
   protection: { maxEntries: 1, keySize: 4, valueSize: 16 },
   proxy: { maxEntries: 1, keySize: 4, valueSize: 8 },
   quotas: { maxEntries: 4096, keySize: 4, valueSize: 16 },
-  scratch: { maxEntries: 1, keySize: 4, valueSize: 504 },
+  scratch: { maxEntries: 1, keySize: 4, valueSize: 584 },
   statistics: { maxEntries: 24, keySize: 4, valueSize: 8 },
   told: { maxEntries: 0, keySize: 4, valueSize: 48 },
 } as const;
@@ -956,5 +1010,5 @@ export type MapName = keyof typeof MAPS;
 
 /** Variables of .rodata that user space sets before the load. */
 export const RODATA = {
-  config: { offset: 0, size: 88 },
+  config: { offset: 0, size: 96 },
 } as const;

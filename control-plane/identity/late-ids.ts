@@ -1,6 +1,6 @@
 /**
  * Which number stands for which text, where what is gone may still be remembered by its number in the kernel: connections
- * that Envoy holds carry their ruleset for their life, and entries of authentication name nodes. So a number is given to
+ * that Envoy holds carry their ruleset for their life, entries of authentication name nodes, and flows the identity outside. So a number is given to
  * another as late as can be: when every other has been given since.
  */
 import { SidestepError } from '../model/error.ts';
@@ -16,6 +16,9 @@ export interface IdRange {
 export const RULESETS: IdRange = { first: 16, last: 65535, what: 'ruleset ids' };
 /** Other nodes; 0 is this one, and the kernel has 16 bits for it. */
 export const NODES: IdRange = { first: 1, last: 65535, what: 'node numbers' };
+
+/** Identities that only this node has: of addresses outside. Cilium's scope of local identities. */
+export const LOCAL_IDENTITIES: IdRange = { first: 1 << 24, last: (1 << 24) + (1 << 21) - 1, what: 'local identities' };
 
 /** Above this share numbers of what is no more are given back. */
 const CROWDED = 0.75;

@@ -183,3 +183,16 @@ test('a state folder that cannot be written is an error with a code', () => {
     expect.objectContaining({ code: 'STATE_UNUSABLE' }),
   );
 });
+
+test('identities of addresses outside begin at 1 << 24 and survive a restart', () => {
+  const numbers = new Numbers(path);
+  const world = numbers.localIdentity(['cidr:192.0.2.0/24', 'reserved:world']);
+  const other = numbers.localIdentity(['cidr:10.0.0.0/8', 'reserved:world']);
+  expect([world, other]).toEqual([1 << 24, (1 << 24) + 1]);
+  numbers.save();
+  const again = new Numbers(path);
+  expect(again.localIdentity(['cidr:10.0.0.0/8', 'reserved:world'])).toBe(other);
+  // Not given to another while there are others, also when nothing uses it.
+  again.releaseLocal(new Set());
+  expect(again.localIdentity(['cidr:203.0.113.0/24', 'reserved:world'])).toBe(other + 1);
+});

@@ -1,12 +1,12 @@
 /**
- * Numbers that stand for texts: identities for label sets, rule ids for origins, ruleset ids for decision points, node
- * numbers for names. They survive restarts, because the kernel holds them: the file is written before anybody sees a new
+ * Numbers that stand for texts: identities for label sets, those of addresses outside included, rule ids for origins,
+ * ruleset ids for decision points, node numbers for names. They survive restarts, because the kernel holds them: the file is written before anybody sees a new
  * one.
  */
 import { SidestepError } from '../model/error.ts';
 import { formatPolicyRef, formatRuleRef, type Origin } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { LateIds, NODES, RULESETS } from './late-ids.ts';
+import { LateIds, LOCAL_IDENTITIES, NODES, RULESETS } from './late-ids.ts';
 import { moveAside, readNumbers, type StoredNumbers, writeNumbers } from './store.ts';
 
 /** Cilium's range of allocated identities. */
@@ -33,6 +33,7 @@ export class Numbers {
   readonly #origins = new Map<number, Origin>(RESERVED_ORIGINS);
   readonly #rulesets = new LateIds(RULESETS);
   readonly #nodes = new LateIds(NODES);
+  readonly #local = new LateIds(LOCAL_IDENTITIES);
   #nextRule = FIRST_RULE;
   #dirty = false;
   #problem: Issue | undefined;
@@ -76,6 +77,19 @@ export class Numbers {
     this.#owners.set(number, text);
     this.#dirty = true;
     return number;
+  }
+
+  /**
+   * The number of the label set of addresses outside of the cluster; another node may have another for it.
+   * @throws MAP_FULL when every number is taken
+   */
+  localIdentity(labels: readonly string[]): number {
+    return this.#local.of(labels.join('\n'));
+  }
+
+  /** Gives those back that are not in use, once most are taken. */
+  releaseLocal(inUse: { has(identity: number): boolean }): void {
+    this.#local.release(inUse);
   }
 
   /** The number of an origin; never used again for another. */
@@ -132,10 +146,10 @@ export class Numbers {
 
   /** Writes what is new to disk. Call before a new number leaves the process. @throws STATE_UNUSABLE */
   save(): void {
-    const late = [this.#rulesets, this.#nodes];
+    const late = [this.#rulesets, this.#nodes, this.#local];
     if (!(this.#dirty || late.some(({ dirty }) => dirty)) || this.#path === undefined) return;
     const rules = [...this.#origins].filter(([number]) => number >= FIRST_RULE);
-    const [rulesets, nodes] = [this.#rulesets.stored(), this.#nodes.stored()];
+    const [rulesets, nodes, local] = [this.#rulesets.stored(), this.#nodes.stored(), this.#local.stored()];
     writeNumbers(this.#path, {
       identities: [...this.#owners],
       rules,
@@ -143,6 +157,8 @@ export class Numbers {
       nextRuleset: rulesets.next,
       nodes: nodes.ids,
       nextNode: nodes.next,
+      localIdentities: local.ids,
+      nextLocalIdentity: local.next,
     });
     this.#dirty = false;
     for (const each of late) each.saved();
@@ -167,14 +183,15 @@ export class Numbers {
     }
   }
 
-  #take({ identities, rules, rulesets, nextRuleset, nodes, nextNode }: StoredNumbers): void {
-    this.#rulesets.take(rulesets, nextRuleset);
-    this.#nodes.take(nodes, nextNode);
-    for (const [number, labels] of identities) {
+  #take(stored: StoredNumbers): void {
+    this.#rulesets.take(stored.rulesets, stored.nextRuleset);
+    this.#nodes.take(stored.nodes, stored.nextNode);
+    this.#local.take(stored.localIdentities, stored.nextLocalIdentity);
+    for (const [number, labels] of stored.identities) {
       this.#identities.set(labels, number);
       this.#owners.set(number, labels);
     }
-    for (const [number, origin] of rules) {
+    for (const [number, origin] of stored.rules) {
       this.#rules.set(textOf(origin), number);
       this.#origins.set(number, origin);
       this.#nextRule = Math.max(this.#nextRule, number + 1);

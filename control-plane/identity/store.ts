@@ -4,11 +4,11 @@ import { dirname } from 'node:path';
 import * as z from 'zod/mini';
 import { SidestepError } from '../model/error.ts';
 import type { Origin } from '../model/policy.ts';
-import { type IdRange, NODES, RULESETS } from './late-ids.ts';
+import { type IdRange, LOCAL_IDENTITIES, NODES, RULESETS } from './late-ids.ts';
 
 const Policy = { kind: z.string(), namespace: z.string(), name: z.string() };
 const within = ({ first, last }: IdRange): z.ZodMiniNumber => z.int().check(z.minimum(first), z.maximum(last));
-const [RulesetId, NodeNumber] = [within(RULESETS), within(NODES)];
+const [RulesetId, NodeNumber, LocalIdentity] = [within(RULESETS), within(NODES), within(LOCAL_IDENTITIES)];
 const Stored = z.object({
   version: z.literal(1),
   identities: z.array(z.tuple([z.int().check(z.positive()), z.string()])),
@@ -27,6 +27,9 @@ const Stored = z.object({
   // Nor these, from before there was authentication.
   nodes: z.optional(z.array(z.tuple([NodeNumber, z.string()]))),
   nextNode: z.optional(NodeNumber),
+  // Nor these, from before policy named addresses outside.
+  localIdentities: z.optional(z.array(z.tuple([LocalIdentity, z.string()]))),
+  nextLocalIdentity: z.optional(LocalIdentity),
 });
 
 /**
@@ -41,6 +44,9 @@ export interface StoredNumbers {
   readonly nextRuleset: number;
   readonly nodes: readonly (readonly [number, string])[];
   readonly nextNode: number;
+  /** With the text of their labels. */
+  readonly localIdentities: readonly (readonly [number, string])[];
+  readonly nextLocalIdentity: number;
 }
 
 /**
@@ -52,10 +58,10 @@ export function readNumbers(path: string): StoredNumbers | undefined {
     const parsed = Stored.safeParse(JSON.parse(readFileSync(path, 'utf8')));
     if (!parsed.success) throw new Error(z.prettifyError(parsed.error).split('\n')[0]);
     const { rulesets = [], nextRuleset = RULESETS.first, nodes = [], nextNode = NODES.first } = parsed.data;
-    const { identities, rules } = parsed.data;
-    for (const list of [identities, rules, rulesets, nodes])
+    const { identities, rules, localIdentities = [], nextLocalIdentity = LOCAL_IDENTITIES.first } = parsed.data;
+    for (const list of [identities, rules, rulesets, nodes, localIdentities])
       if (new Set(list.map(([number]) => number)).size < list.length) throw new Error('a number stands twice');
-    return { identities, rules, rulesets, nextRuleset, nodes, nextNode };
+    return { identities, rules, rulesets, nextRuleset, nodes, nextNode, localIdentities, nextLocalIdentity };
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unusable(path, 'does not hold the numbers of an agent', cause);

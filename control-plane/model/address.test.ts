@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { addressKey, formatAddress, MAPPED_BITS, parseAddress, parsePrefix } from './address.ts';
+import { addressKey, contains, formatAddress, MAPPED_BITS, parseAddress, parsePrefix } from './address.ts';
 
 test('an IPv4 address is kept in its mapped form and written dotted', () => {
   expect(addressKey(parseAddress('10.1.2.255'))).toBe('00000000000000000000ffff0a0102ff');
@@ -61,3 +61,11 @@ test.each(['10.0.0.0', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/8/8', 'fd00::/129
     expect(() => parsePrefix(text)).toThrow(/is not (a prefix|an IP address)/);
   },
 );
+
+test('a range holds what begins as it does, and no range of IPv6 an address of IPv4', () => {
+  const holds = (prefix: string, address: string): boolean => contains(parsePrefix(prefix), parseAddress(address));
+  expect([holds('10.0.0.0/8', '10.255.0.1'), holds('10.0.0.0/8', '11.0.0.1')]).toEqual([true, false]);
+  expect([holds('10.0.0.128/25', '10.0.0.127'), holds('10.0.0.128/25', '10.0.0.128')]).toEqual([false, true]);
+  expect([holds('0.0.0.0/0', '192.0.2.1'), holds('0.0.0.0/0', '2001:db8::1')]).toEqual([true, false]);
+  expect([holds('::/0', '192.0.2.1'), holds('::/0', '2001:db8::1')]).toEqual([false, true]);
+});

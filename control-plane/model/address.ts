@@ -58,8 +58,14 @@ export function addressKey(address: Uint8Array): string {
   return Buffer.from(address.buffer, address.byteOffset, address.length).toString('hex');
 }
 
+/** A range of addresses; `bits` counts in the 16-byte form: an IPv4 /24 is 120. */
+export interface Prefix {
+  readonly address: Uint8Array;
+  readonly bits: number;
+}
+
 /** @returns the network's address and its bits in the 16-byte form. @throws FIELD_INVALID */
-export function parsePrefix(text: string): { readonly address: Uint8Array; readonly bits: number } {
+export function parsePrefix(text: string): Prefix {
   const [base = '', length = '', ...rest] = text.split('/');
   const address = parseAddress(base);
   const most = isIPv4(base) ? 32 : 128;
@@ -67,6 +73,25 @@ export function parsePrefix(text: string): { readonly address: Uint8Array; reado
   if (!/^\d+$/.test(length) || bits > most || rest.length > 0)
     throw new SidestepError('FIELD_INVALID', `${text} is not a prefix (ADDRESS/0 to ${most})`);
   const total = isIPv4(base) ? bits + MAPPED_BITS : bits;
-  const network = address.map((byte, i) => byte & (0xff << Math.max(0, 8 - Math.max(0, total - i * 8))) & 0xff);
-  return { address: network, bits: total };
+  return { address: maskAddress(address, total), bits: total };
+}
+
+/** An address with the bits behind the first `bits` cleared. */
+export function maskAddress(address: Uint8Array, bits: number): Uint8Array {
+  return address.map((byte, i) => byte & (0xff << Math.max(0, 8 - Math.max(0, bits - i * 8))) & 0xff);
+}
+
+/** `10.0.0.0/8`: the text of a prefix, equal for equal ones. */
+export function formatPrefix({ address, bits }: Prefix): string {
+  const length = isMappedIpv4(address) && bits >= MAPPED_BITS ? bits - MAPPED_BITS : bits;
+  return `${formatAddress(address)}/${length}`;
+}
+
+/** Whether an address lies in a range. No range of IPv6, ::/0 included, has addresses of IPv4. */
+export function contains({ address: network, bits }: Prefix, address: Uint8Array): boolean {
+  if (bits < MAPPED_BITS && isMappedIpv4(address)) return false;
+  const whole = bits >> 3;
+  for (let i = 0; i < whole; i++) if (network[i] !== address[i]) return false;
+  const rest = bits & 7;
+  return rest === 0 || (((network[whole] ?? 0) ^ (address[whole] ?? 0)) & (0xff << (8 - rest)) & 0xff) === 0;
 }

@@ -10,27 +10,42 @@ export const ERRORS = {
   },
   OBJECT_UNKNOWN_KIND: {
     text: 'The kind is not one that Sidestep reads.',
-    hint: 'Supported kinds: Namespace, Pod, Node, CiliumNetworkPolicy (cilium.io/v2), SidestepNode (sidestep.dev/v1alpha1).',
+    hint: 'Supported kinds: Namespace, Pod, Node, Service, Endpoints, EndpointSlice (discovery.k8s.io/v1), NetworkPolicy (networking.k8s.io/v1), CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and CiliumCIDRGroup (cilium.io/v2), SidestepNode (sidestep.dev/v1alpha1).',
+  },
+  KIND_NOT_SUPPORTED: {
+    text: 'The object is a policy of a kind that exists elsewhere and is not supported here.',
+    hint: 'Nothing of it is enforced; the message says what to write instead.',
   },
   OBJECT_DUPLICATE: {
     text: 'Two files define the same object.',
     hint: 'Keep one. The first file in order of name counts.',
   },
-  FIELD_UNKNOWN: { text: 'The field does not exist.', hint: 'Check the spelling against docs/reference/policy.md.' },
+  FIELD_UNKNOWN: { text: 'The field does not exist.', hint: 'Check the spelling.' },
   FIELD_NOT_SUPPORTED: {
     text: 'The field exists elsewhere and is not supported here yet.',
     hint: 'Nothing is ignored silently: the object is refused until the field is taken out.',
   },
   FIELD_INVALID: {
     text: 'The value is not one that the field takes.',
-    hint: 'See docs/reference/policy.md for the values.',
+    hint: 'The reference lists the values.',
   },
   FIELD_REQUIRED: { text: 'A required field is missing.', hint: 'Add it.' },
+  NAMED_PORT_UNKNOWN: {
+    text: 'A rule names a port that none of the pods concerned has.',
+    hint: 'Until a container port has that name, the rule matches nothing there.',
+  },
+  LAYER7_CONFLICT: {
+    text: 'A DNS rule meets HTTP rules or server names on the same port.',
+    hint: 'The others count, and the DNS rule admits nothing there. Give them ports of their own.',
+  },
   AUTHENTICATION_CONFLICT: {
     text: 'Two rules say different things about authentication for the same peer and port.',
     hint: 'The stricter counts (test-always-fail, required, disabled). Write one mode, or give the exception a port of its own.',
   },
-  POLICY_EMPTY: { text: 'The policy has no section that does anything.', hint: 'Add ingress or egress.' },
+  POLICY_EMPTY: {
+    text: 'The policy has no section that does anything.',
+    hint: 'Add ingress, egress, ingressDeny or egressDeny.',
+  },
   // Workloads
   POD_NETNS_MISSING: {
     text: "The pod's network namespace is not there.",

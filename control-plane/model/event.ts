@@ -1,7 +1,7 @@
 /** What a kernel program reports, decoded and free of bytes. Made by datapath/events.ts, read by observe/. */
 import type { DropReason } from '../generated/reasons.ts';
 
-export type Verdict = 'none' | 'allow' | 'deny' | 'redirect';
+export type Verdict = 'none' | 'allow' | 'deny' | 'redirect' | 'dns';
 
 /** What one end's policy said: egress of the initiator or ingress of the responder. */
 export interface HalfVerdict {
@@ -13,6 +13,8 @@ export interface HalfVerdict {
   readonly revision: number;
   /** Hubble's policy_match_type. */
   readonly match: number;
+  /** It passes although `rule` would refuse it: that is only audited. */
+  readonly audited: boolean;
 }
 
 /** What protects a flow. */
@@ -52,6 +54,7 @@ export interface KernelEvent {
   readonly adopted: boolean;
   readonly bypassed: boolean;
   readonly reply: boolean;
+  /** The flow was allowed before the policy changed. Of a new one: it lives, and what is only audited would end it. */
   readonly revoked: boolean;
   readonly related: boolean;
   /** Of a drop: which half refused; undefined when it was not a policy. */

@@ -66,3 +66,23 @@ test('a value may be empty, and has no blank or line end', () => {
   expect(['', 'web', '1.2_3-x'].every(isLabelValue)).toBe(true);
   expect(['a b', 'web\nk8s:role=admin', '-', 'x'.repeat(64)].some(isLabelValue)).toBe(false);
 });
+
+test.each([
+  ['In', ['web', 'api'], [true, true, false, false]],
+  ['NotIn', ['web', 'api'], [false, false, true, true]],
+  ['Exists', [], [true, true, true, false]],
+  ['DoesNotExist', [], [false, false, false, true]],
+] as const)('%s %j', (operator, values, expected) => {
+  const sets = [{ app: 'web' }, { app: 'api' }, { app: 'db' }, { tier: 'web' }].map(
+    (labels) => new Map(Object.entries(labels).map(([key, value]) => [`k8s:${key}`, value])),
+  );
+  for (const key of ['any:app', 'k8s:app']) {
+    const selector = { matchLabels: new Map(), matchExpressions: [{ key, operator, values }] };
+    expect(sets.map((labels) => selects(selector, labels))).toEqual(expected);
+  }
+  const other = {
+    matchLabels: new Map([['any:tier', 'web']]),
+    matchExpressions: [{ key: 'any:app', operator, values }],
+  };
+  expect(sets.map((labels) => selects(other, labels))).toEqual([false, false, false, expected[3]]);
+});

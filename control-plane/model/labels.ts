@@ -1,5 +1,5 @@
 /** Labels and selectors, with Cilium's sources: `k8s:app=web`, `reserved:host`; a selector's `any:app` takes every source. */
-import type { Selector } from './policy.ts';
+import type { LabelExpression, Selector } from './policy.ts';
 
 /** Prefixed key -> value. */
 export type Labels = ReadonlyMap<string, string>;
@@ -14,7 +14,7 @@ export const CLUSTER = 'default';
 
 /** Sources of the labels that identities have here. */
 const SOURCES = ['k8s', 'reserved', 'unspec'];
-/** Cilium's other sources: no identity has labels of them yet. */
+/** Cilium's other sources: what a selector cannot name here. Of cidr and fqdn are our own labels of addresses outside. */
 const LATER_SOURCES = ['cidr', 'cidrgroup', 'node', 'fqdn', 'gen', 'cni', 'directory'];
 const SOURCE_PREFIX = /^([^/]*?):/;
 
@@ -94,8 +94,38 @@ function holds(labels: Labels, key: string, value: string): boolean {
   return SOURCES.some((source) => labels.get(`${source}:${bare}`) === value);
 }
 
-/** Whether every label that the selector asks for is there. An empty selector takes everything. */
-export function selects(selector: Selector, labels: Labels): boolean {
-  for (const [key, value] of selector.matchLabels) if (!holds(labels, key, value)) return false;
-  return true;
+/** Whether every condition of the selector holds. An empty selector takes everything. */
+export function selects({ matchLabels, matchExpressions = [] }: Selector, labels: Labels): boolean {
+  for (const [key, value] of matchLabels) if (!holds(labels, key, value)) return false;
+  return matchExpressions.every((expression) => fits(expression, labels));
+}
+
+function fits({ key, operator, values }: LabelExpression, labels: Labels): boolean {
+  switch (operator) {
+    case 'In':
+      return values.some((value) => holds(labels, key, value));
+    case 'NotIn':
+      return !values.some((value) => holds(labels, key, value));
+    case 'Exists':
+      return has(labels, key);
+    case 'DoesNotExist':
+      return !has(labels, key);
+  }
+}
+
+function has(labels: Labels, key: string): boolean {
+  if (!key.startsWith('any:')) return labels.has(key);
+  const bare = key.slice('any:'.length);
+  return SOURCES.some((source) => labels.has(`${source}:${bare}`));
+}
+
+/** One text for each selector, equal for those that say the same in the same order. */
+export function selectorText({ matchLabels, matchExpressions = [] }: Selector): string {
+  const expressions = matchExpressions.map(({ key, operator, values }) => `${key} ${operator} ${values.join('|')}`);
+  return [...[...matchLabels].flat(), ...expressions].join(',');
+}
+
+/** Every key that a selector has a condition on. */
+export function keysOf({ matchLabels, matchExpressions = [] }: Selector): readonly string[] {
+  return [...matchLabels.keys(), ...matchExpressions.map(({ key }) => key)];
 }

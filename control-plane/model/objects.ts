@@ -1,10 +1,20 @@
 /** Kubernetes objects as we keep them: only what is read, converted at the edge. */
-import type { Policy, PolicyRef } from './policy.ts';
+import type { Prefix } from './address.ts';
+import type { Policy, PolicyRef, Selector } from './policy.ts';
 import type { Issue } from './snapshot.ts';
 
 export interface NamespaceObject {
   readonly name: string;
   readonly labels: ReadonlyMap<string, string>;
+  /** Annotation `sidestep.dev/audit: "true"`: policy denies nothing to its pods, and names what it would. */
+  readonly audit: boolean;
+}
+
+/** A container port with a name. */
+export interface NamedPort {
+  readonly name: string;
+  readonly protocol: number;
+  readonly port: number;
 }
 
 export interface PodObject {
@@ -20,12 +30,42 @@ export interface PodObject {
   readonly netns: string;
   /** 16 bytes each. */
   readonly addresses: readonly Uint8Array[];
+  /** Sorted by name. */
+  readonly namedPorts: readonly NamedPort[];
   readonly origin: string;
+}
+
+/** A Service, as policies name it. */
+export interface ServiceObject {
+  readonly namespace: string;
+  readonly name: string;
+  /** As written, without a source; selectors of Services have keys with `any:`. */
+  readonly labels: ReadonlyMap<string, string>;
+  /** Of pods in its namespace, which is not part of it; undefined: its endpoints are written by hand. */
+  readonly selector: Selector | undefined;
+  /** ClusterIPs. */
+  readonly addresses: readonly Uint8Array[];
+}
+
+/** Part of the endpoints of a Service (EndpointSlice). */
+export interface EndpointSliceObject {
+  readonly namespace: string;
+  readonly name: string;
+  readonly service: string;
+  readonly addresses: readonly Uint8Array[];
+}
+
+/** CiliumCIDRGroup. */
+export interface CidrGroupObject {
+  readonly name: string;
+  /** As written, without a source; selectors of groups have keys with `any:`. */
+  readonly labels: ReadonlyMap<string, string>;
+  readonly prefixes: readonly Prefix[];
 }
 
 export interface NodeObject {
   readonly name: string;
-  readonly podRanges: readonly { readonly address: Uint8Array; readonly bits: number }[];
+  readonly podRanges: readonly Prefix[];
   readonly addresses: readonly Uint8Array[];
 }
 
@@ -69,6 +109,9 @@ export interface ObjectSet {
   readonly pods: readonly PodObject[];
   readonly nodes: readonly NodeObject[];
   readonly meshNodes: readonly MeshNode[];
+  readonly services: readonly ServiceObject[];
+  readonly endpointSlices: readonly EndpointSliceObject[];
+  readonly cidrGroups: readonly CidrGroupObject[];
   readonly policies: readonly PolicyObject[];
   /** What is wrong, policies' own issues included. */
   readonly issues: readonly Issue[];

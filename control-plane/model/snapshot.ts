@@ -2,7 +2,7 @@
  * What the kernel must hold: the compiler's whole output. Immutable; a change makes a new one with a higher revision.
  * Station order: sources -> api -> policy/identity -> Snapshot -> datapath.
  */
-import type { Direction, HttpMatch, Origin, PolicyRef, RuleRef } from './policy.ts';
+import type { Direction, DnsRule, HttpMatch, NameMatch, Origin, PolicyRef, RuleRef } from './policy.ts';
 
 /** A local pod, before its interface is known. */
 export interface WorkloadSpec {
@@ -18,8 +18,19 @@ export interface WorkloadSpec {
   /** 16-byte addresses, see model/address.ts. Never empty. */
   readonly addresses: readonly Uint8Array[];
   readonly identity: number;
-  /** Keys into Snapshot.tables. `authentication`: what peers on other nodes ask for, see PEER_AUTHENTICATION; '' is nothing. */
-  readonly tables: { readonly [direction in Direction]: string } & { readonly authentication: string };
+  /**
+   * Keys into Snapshot.tables. `authentication`: what peers on other nodes ask for, see PEER_AUTHENTICATION; '' is nothing.
+   * `auditEgress`, `auditIngress`: the same direction with what is only audited counted in; asked when the other admits, and
+   * what it denies passes with the verdict AUDIT. Where it redirects, its ruleset counts instead of the other's: it says
+   * what is enforced, too. '' where nothing is audited.
+   */
+  readonly tables: { readonly [direction in Direction]: string } & {
+    readonly authentication: string;
+    readonly auditEgress: string;
+    readonly auditIngress: string;
+  };
+  /** It asks for names that policy knows: answers of DNS to it wait until what they say is in the kernel. */
+  readonly learnsNames: boolean;
 }
 
 /** ipcache: one address of a pod anywhere. */
@@ -53,10 +64,13 @@ export interface TableEntry {
   readonly protocol: number;
   /** Destination port, or ICMP type. */
   readonly port: number;
-  /** Bits of {protocol, pad, port} that count: 0 (all), 16 (protocol), 32 (one port). */
+  /** Bits of {protocol, pad, port} that count: 0 (all), 16 (protocol), 17 to 31 (a range of ports), 32 (one port). */
   readonly prefix: number;
-  /** redirect: through this node's Envoy, which holds each request against the ruleset. */
-  readonly verdict: 'allow' | 'deny' | 'redirect';
+  /**
+   * redirect: through this node's Envoy, which holds each request (or TLS name) against the ruleset. dns: each query is held
+   * against the ruleset by the agent.
+   */
+  readonly verdict: 'allow' | 'deny' | 'redirect' | 'dns';
   /** Higher wins between an identity's own entry and the entry for every identity. */
   readonly precedence: number;
   /** Rule id, see Snapshot.origins. */
@@ -100,15 +114,34 @@ export interface RulesetRule {
   readonly match: HttpMatch | undefined;
 }
 
-/** What Envoy holds requests against: the content of one decision point. */
-export interface Ruleset {
+/** TLS names (SNI) that one rule of a port admits: names and patterns, see model/dns-name.ts. */
+export interface ServerNameRule {
+  readonly ref: RuleRef;
+  readonly names: readonly string[];
+}
+
+/** What passes at a decision point: a request (TLS name, query) that any part admits; each part is sorted. */
+export interface Admission {
+  /** HTTP rules, and plain ones, which admit everything of whatever kind. */
+  readonly rules: readonly RulesetRule[];
+  /** Absent: none. */
+  readonly serverNames?: readonly ServerNameRule[];
+  /** Only behind the verdict `dns`. Absent: none. */
+  readonly dns?: readonly DnsRule[];
+}
+
+/** What Envoy (the agent, for DNS) holds requests against: the content of one decision point. */
+export interface Ruleset extends Admission {
   /** Of the decision point: an edit of its content keeps it, so that connections that are open obey the edit. */
   readonly id: number;
   readonly direction: Direction;
   /** The decision point: table, port, and the rules that meet there. */
   readonly key: string;
-  /** A request that any of them admits passes; sorted. */
-  readonly rules: readonly RulesetRule[];
+  /**
+   * In a table of what is audited: what would pass if everything were enforced. What only the rest of the ruleset admits
+   * passes with the verdict AUDIT. Absent in a table that is enforced.
+   */
+  readonly shadow?: Admission;
 }
 
 /** What a workload's certificate names. */
@@ -170,6 +203,8 @@ export interface Snapshot {
   readonly rulesets: ReadonlyMap<number, Ruleset>;
   /** Other nodes by name, each with its number in the kernel: 1 to 65535, kept over restarts. This node is 0. */
   readonly nodes: ReadonlyMap<string, number>;
+  /** What policy admits by name here: names that any of them takes are learned before their answer reaches a workload. */
+  readonly names: readonly NameMatch[];
   /** Sorted by node; a node with which nothing must be proven is missing. */
   readonly needs: readonly NodeNeeds[];
   /** Of workloads here that need a certificate, flows within this node included; sorted. */

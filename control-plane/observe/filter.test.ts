@@ -4,11 +4,13 @@ import { compileFilter, FILTER_OPTIONS, type FilterOption, type FilterTerm } fro
 import type { Flow } from './flow.ts';
 import {
   ADMITTED,
+  DNS_ANSWER,
   FORBIDDEN,
   half,
   OVER_IPV6,
   REFUSED,
   RULE,
+  sampleDnsFlow,
   sampleFlow,
   sampleHttpFlows,
   TO_WORLD,
@@ -111,6 +113,8 @@ const CASES: readonly (readonly [FilterOption, string, readonly Name[]])[] = [
   ['http-method', 'GET', []],
   ['http-path', '.', []],
   ['http-status', '2+', []],
+  ['protocol', 'dns', []],
+  ['dns-query', '.', []],
 ];
 
 test.each(CASES)('--%s %s', (option, value, names) => {
@@ -236,7 +240,25 @@ describe('requests and responses', () => {
   });
 });
 
+describe('DNS', () => {
+  const flows = { query: sampleDnsFlow(), answer: sampleDnsFlow(DNS_ANSWER), packet: sampleFlow() };
+
+  test.each<readonly [string, string, readonly FilterTerm[]]>([
+    ['protocol', 'query answer', [only('protocol', 'dns')]],
+    ['name', 'query answer', [only('dns-query', '^api[.]example[.]com[.]$')]],
+    ['another name', '', [only('dns-query', '^example')]],
+  ])('is found by its %s', (_, names, terms) => {
+    const test = compileFilter(terms);
+    expect(
+      Object.entries(flows)
+        .flatMap(([name, flow]) => (test(flow) ? [name] : []))
+        .join(' '),
+    ).toBe(names);
+  });
+});
+
 test.each<readonly [FilterOption, string]>([
+  ['dns-query', '('],
   ['http-path', '('],
   ['http-status', '600'],
   ['http-status', '4'],

@@ -48,6 +48,7 @@ export const FILTER_OPTIONS = [
   'http-method',
   'http-path',
   'http-status',
+  'dns-query',
 ] as const;
 export type FilterOption = (typeof FILTER_OPTIONS)[number];
 
@@ -88,8 +89,17 @@ function testOf(option: FilterOption, value: string): Test {
       return (flow) => flow.verdict === wanted;
     }
     case 'protocol': {
-      const wanted = oneOf(option, value.toLowerCase(), ['tcp', 'udp', 'sctp', 'icmp', 'icmpv4', 'icmpv6', 'http']);
-      if (wanted === 'http') return (flow) => flow.l7 !== undefined;
+      const wanted = oneOf(option, value.toLowerCase(), [
+        'tcp',
+        'udp',
+        'sctp',
+        'icmp',
+        'icmpv4',
+        'icmpv6',
+        'http',
+        'dns',
+      ]);
+      if (wanted === 'http' || wanted === 'dns') return (flow) => flow.l7?.[wanted] !== undefined;
       return (flow) =>
         Object.keys(flow.l4 ?? {}).some(
           (name) => name.toLowerCase() === wanted || (wanted === 'icmp' && name.startsWith('ICMP')),
@@ -124,15 +134,19 @@ function testOf(option: FilterOption, value: string): Test {
       return (flow) => flow.IP.ipVersion === wanted;
     }
     case 'http-method':
-      return (flow) => flow.l7?.http.method.toUpperCase() === value.toUpperCase();
+      return (flow) => flow.l7?.http?.method.toUpperCase() === value.toUpperCase();
     case 'http-path': {
       const wanted = pattern(option, value);
-      return (flow) => flow.l7 !== undefined && wanted.test(pathOf(flow.l7.http.url));
+      return (flow) => flow.l7?.http !== undefined && wanted.test(pathOf(flow.l7.http.url));
     }
     case 'http-status': {
       if (!/^([1-5]\d{2}|[1-5]\d?\+)$/.test(value)) throw invalid(option, value, 'a code such as 404, or 4+, 50+');
       const begin = value.replace('+', '');
-      return (flow) => flow.l7?.http.code !== undefined && String(flow.l7.http.code).startsWith(begin);
+      return (flow) => flow.l7?.http?.code !== undefined && String(flow.l7.http.code).startsWith(begin);
+    }
+    case 'dns-query': {
+      const wanted = pattern(option, value);
+      return (flow) => flow.l7?.dns !== undefined && wanted.test(flow.l7.dns.query);
     }
     case 'node-name':
       return (flow) => flow.node_name === value;
@@ -145,7 +159,7 @@ function testOf(option: FilterOption, value: string): Test {
 
 /** As in Hubble: beside a type that has no requests they would match nothing. */
 function requireHttp(terms: readonly FilterTerm[]): void {
-  const http = terms.find(({ option, not }) => option.startsWith('http-') && !not);
+  const http = terms.find(({ option, not }) => (option.startsWith('http-') || option === 'dns-query') && !not);
   const type = terms.find(({ option, values, not }) => option === 'type' && !not && !values.includes('l7'));
   if (http && type) throw invalid('type', type.values.join(','), `l7 beside --${http.option}`);
 }

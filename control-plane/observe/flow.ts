@@ -36,11 +36,21 @@ export interface Layer7 {
   readonly type: 'REQUEST' | 'RESPONSE';
   /** Nanoseconds, of a response. */
   readonly latency_ns?: string;
-  readonly http: {
+  readonly http?: {
     readonly code?: number;
     readonly method: string;
     readonly url: string;
     readonly protocol: string;
+  };
+  readonly dns?: {
+    /** With the dot at the end. */
+    readonly query: string;
+    readonly ips?: readonly string[];
+    readonly ttl?: number;
+    readonly cnames?: readonly string[];
+    readonly observation_source: 'proxy';
+    readonly rcode?: number;
+    readonly qtypes: readonly string[];
   };
 }
 

@@ -5,7 +5,7 @@ import { parseAddress } from '../model/address.ts';
 import type { KernelEvent } from '../model/event.ts';
 import type { Flow, FlowResponse } from './flow.ts';
 import { align, escapeControls, FlowPrinter, type FormatOptions, type OutputFormat, stampMilli } from './format.ts';
-import { ADMITTED, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
+import { ADMITTED, AUDITED, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
 
 const PLAIN: FormatOptions = { color: false, numeric: false, printNodeName: false, printPolicyNames: false };
 const STAMP = 'Jan  4 10:15:02.123';
@@ -43,6 +43,14 @@ describe('a compact line', () => {
       `${STAMP}: shop/web-1:45232 (ID:301) <> shop/api-1:8080 (ID:302) Policy denied DROPPED ` +
         `(TCP Flags: SYN; ingress denied by default, which ${GUARD} switched on)\n`,
     );
+  });
+
+  test('of one that is only audited says what would refuse it, and by whom', () => {
+    expect(compact(AUDITED)).toBe(
+      `${STAMP}: shop/web-1:45232 (ID:301) -> shop/api-1:8080 (ID:302) policy-verdict:none INGRESS AUDITED ` +
+        `(TCP Flags: SYN; ingress would be denied by default, which ${GUARD} switched on)\n`,
+    );
+    expect(compact(AUDITED, { printPolicyNames: true })).toContain(' AUDITED BY guard (CiliumNetworkPolicy) (');
   });
 
   test('of a reply turns the ends', () => {

@@ -181,7 +181,8 @@ export function typeText(flow: Flow): string {
       return reason === undefined ? 'dropped' : reason in DROP_REASONS ? DROP_REASONS[reason].text : reason;
     }
     case EVENT_TYPE.L7:
-      return flow.l7?.type === 'RESPONSE' ? 'http-response' : 'http-request';
+      // Hubble names where it saw the message; ours are seen where its proxy would be.
+      return `${flow.l7?.dns ? 'dns' : 'http'}-${flow.l7?.type === 'RESPONSE' ? 'response' : 'request'}${flow.l7?.dns ? ' proxy' : ''}`;
     case EVENT_TYPE.POLICY_VERDICT:
       return `policy-verdict:${MATCH_NAMES[flow.policy_match_type ?? 0] ?? 'none'} ${flow.traffic_direction}`;
     default:

@@ -3,18 +3,21 @@ import { join } from 'node:path';
 import protobuf from 'protobufjs';
 import { describe, expect, test } from 'vitest';
 import { DROP_REASONS, type DropReason } from '../generated/reasons.ts';
+import type { DnsEvent } from '../model/dns-event.ts';
 import type { KernelEvent } from '../model/event.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { FlowResponse } from './flow.ts';
 import { FlowPrinter } from './format.ts';
 import {
   ADMITTED,
+  DNS_ANSWER,
   ELSEWHERE,
   FORBIDDEN,
   half,
   OVER_IPV6,
   REFUSED,
   RULE,
+  sampleDnsFlow,
   sampleFlow,
   sampleHttpFlows,
   TO_WORLD,
@@ -157,6 +160,17 @@ describe('a line of -o json', () => {
       const line = lineOf({ flow, node_name: flow.node_name, time: flow.time });
       expect(overTheWire(line)).toMatchObject(JSON.parse(line));
     }
+  });
+
+  test.each<readonly [string, Partial<DnsEvent>]>([
+    ['a query', {}],
+    ['a query over TCP, refused', { protocol: 'TCP', verdict: 'refused' }],
+    ['an answer', DNS_ANSWER],
+    ['what cannot be read', { name: undefined, verdict: 'refused' }],
+  ])('may be of DNS: %s', (_, changes) => {
+    const flow = sampleDnsFlow(changes);
+    const line = lineOf({ flow, node_name: flow.node_name, time: flow.time });
+    expect(overTheWire(line)).toMatchObject(JSON.parse(line));
   });
 
   test.each(Object.keys(DROP_REASONS) as DropReason[])('may have the reason %s, with its number', (reason) => {

@@ -1,8 +1,10 @@
 /** Events and flows for tests: web, api and db of a shop on one node, and the world. */
 import { parseAddress } from '../model/address.ts';
+import type { DnsEvent } from '../model/dns-event.ts';
 import type { HalfVerdict, KernelEvent } from '../model/event.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { Origin, RuleRef } from '../model/policy.ts';
+import { dnsFlow } from './dns-flow.ts';
 import type { Flow } from './flow.ts';
 import { httpFlows } from './http-flow.ts';
 import { type Resolver, toFlow } from './to-flow.ts';
@@ -89,8 +91,8 @@ export const RESOLVER: Resolver = {
   revisionAt: () => 5,
 };
 
-export function half(verdict: HalfVerdict['verdict'], rule: number, match = 0): HalfVerdict {
-  return { verdict, rule, revision: rule === RULE.none ? 0 : 5, match };
+export function half(verdict: HalfVerdict['verdict'], rule: number, match = 0, audited = false): HalfVerdict {
+  return { verdict, rule, revision: rule === RULE.none ? 0 : 5, match, audited };
 }
 
 export const OPEN = half('allow', RULE.none);
@@ -151,6 +153,9 @@ export const OVER_IPV6: Partial<KernelEvent> = {
 /** What makes it an admitted one: the guard of api-1 lets web-1 in. */
 export const ADMITTED: Partial<KernelEvent> = { ingress: half('allow', RULE.guardAllows, 2) };
 
+/** What makes it one that passes only because what would refuse it is audited. */
+export const AUDITED: Partial<KernelEvent> = { ingress: half('allow', RULE.defaultDeny, 0, true) };
+
 /** What makes it a refused one: nothing at api-1 lets it in. */
 export const REFUSED: Partial<KernelEvent> = {
   kind: 'drop',
@@ -198,6 +203,40 @@ export const FORBIDDEN: Partial<HttpEvent> = {
 export function sampleHttpFlows(changes: Partial<HttpEvent> = {}): readonly Flow[] {
   return httpFlows(sampleHttpEvent(changes), RESOLVER);
 }
+
+/** What api-1 may ask for. */
+export const DNS_RULE: RuleRef = { ...LIMIT, rule: 'egress[0].toPorts[0].rules.dns[0]' };
+
+/** api-1 asks a server outside for a name, which a rule allows: unless changed. */
+export function sampleDnsFlow(changes: Partial<DnsEvent> = {}): Flow {
+  const event: DnsEvent = {
+    time: new Date(2026, 0, 4, 10, 15, 2, 123).getTime() + 0.5,
+    client: parseAddress('10.0.0.2'),
+    server: parseAddress('192.0.2.53'),
+    clientPort: 40_000,
+    serverPort: 53,
+    clientIdentity: 302,
+    serverIdentity: 2,
+    protocol: 'UDP',
+    name: 'api.example.com',
+    type: 'A',
+    verdict: 'allowed',
+    rules: [DNS_RULE],
+    ...changes,
+  };
+  return dnsFlow(event, RESOLVER);
+}
+
+/** What makes it the answer. */
+export const DNS_ANSWER: Partial<DnsEvent> = {
+  rules: [],
+  answer: {
+    code: 0,
+    addresses: [parseAddress('192.0.2.80'), parseAddress('192.0.2.81')],
+    aliases: ['edge.example.net'],
+    ttl: 30,
+  },
+};
 
 export function sampleFlow(changes: Partial<KernelEvent> = {}): Flow {
   return toFlow(kernelEvent(changes), RESOLVER);

@@ -68,7 +68,7 @@ class Present implements LatentFlows {
 
   constructor(flow: Flow) {
     this.#flow = flow;
-    const texts = flow.Summary.length + (flow.l7?.http.url.length ?? 0);
+    const texts = flow.Summary.length + (flow.l7?.http?.url.length ?? 0);
     this.bytes = sizeOfRecord(texts, [flow.source, flow.destination]);
   }
 

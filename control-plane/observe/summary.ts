@@ -36,13 +36,17 @@ export function layer4Text(l4: Layer4 | undefined, protocol: number): string {
 }
 
 export function originText(half: Direction, verdict: HalfVerdict, origin: Origin | undefined): string {
-  const word = { none: 'decided', allow: 'allowed', deny: 'denied', redirect: 'sent to Envoy' }[verdict.verdict];
+  const word = verdict.audited
+    ? 'would be denied'
+    : { none: 'decided', allow: 'allowed', deny: 'denied', redirect: 'sent to Envoy', dns: 'sent to DNS rules' }[
+        verdict.verdict
+      ];
   if (origin === undefined) return `${half} ${word} by rule ${verdict.rule} of an earlier agent`;
   switch (origin.kind) {
     case 'rules':
       return `${half} ${word} by ${origin.rules.map(formatRuleRef).join(', ')}`;
     case 'default-deny':
-      return `${half} denied by default, which ${origin.policies.map(formatPolicyRef).join(', ')} switched on`;
+      return `${half} ${word} by default, which ${origin.policies.map(formatPolicyRef).join(', ')} switched on`;
     case 'reserved':
       switch (origin.name) {
         case 'none':

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { DropReason } from '../generated/reasons.ts';
 import { parseAddress } from '../model/address.ts';
 import type { KernelEvent } from '../model/event.ts';
-import { ADMITTED, ELSEWHERE, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
+import { ADMITTED, AUDITED, ELSEWHERE, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
 import { timestamp } from './to-flow.ts';
 
 const GUARD = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'guard', revision: '5' };
@@ -67,6 +67,34 @@ describe('a new flow', () => {
       destination: { identity: 2, labels: ['reserved:world'] },
     });
     expect(policies({})).toEqual({});
+  });
+
+  test('that would be refused if everything were enforced is audited, and names what would refuse it', () => {
+    expect(sampleFlow(AUDITED)).toMatchObject({
+      verdict: 'AUDIT',
+      event_type: { type: 5 },
+      traffic_direction: 'INGRESS',
+      policy_match_type: 0,
+      is_reply: false,
+      Summary: 'TCP Flags: SYN; ingress would be denied by default, which CiliumNetworkPolicy/shop/guard switched on',
+    });
+    expect(policies(AUDITED)).toEqual({ ingress_denied_by: [{ ...GUARD, labels: [] }] });
+    const byRule = half('redirect', RULE.limitDenies, 2, true);
+    expect(sampleFlow({ ingress: byRule })).toMatchObject({ verdict: 'AUDIT', policy_match_type: 2 });
+    expect(summary({ ingress: byRule })).toContain(
+      'ingress would be denied by CiliumNetworkPolicy/shop/limit#ingressDeny[0]',
+    );
+  });
+
+  test('is told from the end that is audited, whatever the other one says', () => {
+    const egress = half('allow', RULE.defaultDeny, 0, true);
+    const both = { egress, ingress: half('allow', RULE.guardAllows, 2) };
+    expect(sampleFlow(both)).toMatchObject({ verdict: 'AUDIT', traffic_direction: 'EGRESS', policy_match_type: 0 });
+    expect(Object.keys(policies(both))).toEqual(['egress_denied_by', 'ingress_allowed_by']);
+  });
+
+  test('that lives already and would be revoked says so', () => {
+    expect(summary({ ...AUDITED, revoked: true })).toMatch(/; a policy change would revoke it$/);
   });
 
   test('is told from the ingress when both ends have a rule, and names both', () => {

@@ -55,7 +55,8 @@ export function toFlow(event: KernelEvent, resolver: Resolver): Flow {
     notes.push(...halfText(direction, halves[direction], resolver));
   notes.push(securityText(event, resolver));
   if (event.adopted && event.kind === 'new') notes.push('adopted mid-stream');
-  if (event.revoked) notes.push('revoked by a policy change');
+  if (event.revoked)
+    notes.push(event.kind === 'drop' ? 'revoked by a policy change' : 'a policy change would revoke it');
   const at = resolver.endpoint(event.ifindex);
   const idOf = (ifindex: number): number | undefined => (ifindex === 0 ? undefined : resolver.endpoint(ifindex)?.id);
   return {
@@ -102,6 +103,13 @@ function isEnforced(half: HalfVerdict): boolean {
   return half.verdict !== 'none' && half.rule !== 0;
 }
 
+/** The half that would be refused if everything were enforced, as Hubble's audit mode tells it; otherwise one that a rule decided. */
+function rulingHalf({ egress, ingress }: KernelEvent): Direction | undefined {
+  if (ingress.audited) return 'ingress';
+  if (egress.audited) return 'egress';
+  return isEnforced(ingress) ? 'ingress' : isEnforced(egress) ? 'egress' : undefined;
+}
+
 function kindOf(event: KernelEvent): Pick<Flow, 'verdict' | 'event_type' | 'traffic_direction'> & Partial<Flow> {
   if (event.kind === 'drop') {
     const reason = event.reason ?? 'POLICY_DENIED';
@@ -118,11 +126,11 @@ function kindOf(event: KernelEvent): Pick<Flow, 'verdict' | 'event_type' | 'traf
           : direction(event.deniedBy),
     };
   }
-  const ruled = isEnforced(event.ingress) ? 'ingress' : isEnforced(event.egress) ? 'egress' : undefined;
+  const ruled = rulingHalf(event);
   if (event.kind === 'new' && ruled !== undefined) {
     const redirected = event.egress.verdict === 'redirect' || event.ingress.verdict === 'redirect';
     return {
-      verdict: redirected ? 'REDIRECTED' : 'FORWARDED',
+      verdict: event[ruled].audited ? 'AUDIT' : redirected ? 'REDIRECTED' : 'FORWARDED',
       event_type: { type: EVENT_TYPE.POLICY_VERDICT },
       traffic_direction: direction(ruled),
       policy_match_type: event[ruled].match,
@@ -192,11 +200,12 @@ function halfText(half: Direction, verdict: HalfVerdict, resolver: Resolver): st
 function attribution(event: KernelEvent, resolver: Resolver): Partial<Flow> {
   const fields: { -readonly [key in keyof Flow]?: Flow[key] } = {};
   for (const half of ['egress', 'ingress'] as const) {
-    const { verdict, rule, revision } = event[half];
+    const { verdict, rule, revision, audited } = event[half];
+    const denied = audited || verdict === 'deny';
     const origin = resolver.origin(rule);
     if (verdict === 'none' || origin === undefined || origin.kind === 'reserved') continue;
     const policies = (origin.kind === 'rules' ? origin.rules : origin.policies).map((ref) => policyOf(ref, revision));
-    fields[verdict === 'deny' ? (`${half}_denied_by` as const) : (`${half}_allowed_by` as const)] = policies;
+    fields[denied ? (`${half}_denied_by` as const) : (`${half}_allowed_by` as const)] = policies;
   }
   return fields;
 }

@@ -1,11 +1,11 @@
 /** What does a compiled table say to each peer, port by port? The kernel's two look-ups, done for every port at once. */
 import type { Authentication, PolicyTable, TableEntry } from '../model/snapshot.ts';
-import { ANY_IDENTITY } from './contributions.ts';
+import { ANY_IDENTITY } from './compile-table.ts';
+import { EVERYTHING, longest, type PortKey, portNumber } from './keys.ts';
 import { remember } from './remember.ts';
-import { coversOf, type Key, keyNumber } from './settle.ts';
 
 /** For the ports of a prefix that no longer one of the same column covers. */
-export interface Answer extends Omit<Key, 'identity'> {
+export interface Answer extends PortKey {
   readonly allowed: boolean;
   /** none where it is denied. */
   readonly auth: Authentication;
@@ -13,12 +13,11 @@ export interface Answer extends Omit<Key, 'identity'> {
   readonly rule: number;
 }
 
-/** By keyNumber without identity, in rising order of prefix; the first is for every protocol and port. */
+/** By portNumber, in rising order of prefix; the first is for every protocol and port. */
 export type Column = ReadonlyMap<number, Answer>;
 
 type Entries = ReadonlyMap<number, TableEntry>;
 
-const EVERYTHING = { protocol: 0, port: 0, prefix: 0 };
 const NOBODY: Entries = new Map();
 
 export class Answers {
@@ -33,7 +32,7 @@ export class Answers {
     const entries = new Map<number, Map<number, TableEntry>>();
     for (const entry of table.entries) {
       const own = entries.get(entry.identity) ?? new Map<number, TableEntry>();
-      entries.set(entry.identity, own.set(numberOf(entry), entry));
+      entries.set(entry.identity, own.set(portNumber(entry), entry));
     }
     this.#entries = entries;
   }
@@ -57,16 +56,19 @@ export class Answers {
   #make(identity: number): Column {
     const own = identity === ANY_IDENTITY ? NOBODY : (this.#entries.get(identity) ?? NOBODY);
     const any = this.#entries.get(ANY_IDENTITY) ?? NOBODY;
-    const keys = new Map<number, Omit<Key, 'identity'>>([[numberOf(EVERYTHING), EVERYTHING]]);
+    const keys = new Map<number, PortKey>([[portNumber(EVERYTHING), EVERYTHING]]);
     for (const [number, { protocol, port, prefix }] of [...own, ...any]) keys.set(number, { protocol, port, prefix });
     const answers = [...keys]
       .sort(([a, { prefix }], [b, { prefix: other }]) => prefix - other || a - b)
-      .map(([number, key]): [number, Answer] => [number, this.#answer(key, longest(own, key), longest(any, key))]);
+      .map(([number, key]): [number, Answer] => [
+        number,
+        this.#answer(key, longest(own, number), longest(any, number)),
+      ]);
     const text = answers.map(([number, { allowed, auth, rule }]) => `${number} ${allowed} ${auth} ${rule}`).join('\n');
     return remember(this.#byText, text, () => new Map(answers));
   }
 
-  #answer(key: Omit<Key, 'identity'>, own: TableEntry | undefined, any: TableEntry | undefined): Answer {
+  #answer(key: PortKey, own: TableEntry | undefined, any: TableEntry | undefined): Answer {
     const [winner, loser] = own && (any === undefined || ownWins(own, any)) ? [own, any] : [any, own];
     if (winner === undefined)
       return { ...key, allowed: !this.#table.enforcing, auth: 'none', rule: this.#table.defaultRule };
@@ -74,21 +76,6 @@ export class Answers {
     const allowed = verdict !== 'deny';
     return { ...key, allowed, auth: allowed ? authOf(winner, loser) : 'none', rule };
   }
-}
-
-/** The answer for the ports of a key. */
-export function longest<T>(entries: ReadonlyMap<number, T>, key: Omit<Key, 'identity'>): T | undefined {
-  const own = entries.get(numberOf(key));
-  if (own !== undefined) return own;
-  for (const cover of coversOf({ ...key, identity: ANY_IDENTITY })) {
-    const found = entries.get(keyNumber(cover));
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function numberOf({ protocol, port, prefix }: Omit<Key, 'identity'>): number {
-  return keyNumber({ identity: ANY_IDENTITY, protocol, port, prefix });
 }
 
 /** exact_wins in bpf/lib/policy.h. */

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { Numbers } from '../identity/numbers.ts';
 import { parseAddress } from '../model/address.ts';
 import { NAMESPACE_KEY } from '../model/labels.ts';
-import type { ObjectSet, PodObject } from '../model/objects.ts';
+import type { NamedPort, ObjectSet, PodObject } from '../model/objects.ts';
 import {
   AUTHENTICATION_MODES,
   DIRECTIONS,
@@ -14,7 +14,7 @@ import {
   type PortMatch,
   type Selector,
 } from '../model/policy.ts';
-import { Compiler } from './compile.ts';
+import { type CompileOptions, Compiler } from './compile.ts';
 import type { HttpRequest } from './http-match.ts';
 
 const APPS = ['web', 'api', 'db'];
@@ -31,6 +31,18 @@ const CAST = [
   ['shop', 'db', 'there'],
   ['lab', 'db', 'far'],
 ] as const;
+/** Pods with equal labels may have other ports. */
+const NAMED_PORTS: readonly (readonly NamedPort[])[] = [
+  [{ name: 'http', protocol: 6, port: 80 }],
+  [{ name: 'http', protocol: 6, port: 81 }],
+  [],
+  [{ name: 'http', protocol: 6, port: 443 }],
+  [
+    { name: 'dns', protocol: 17, port: 53 },
+    { name: 'http', protocol: 6, port: 84 },
+  ],
+  [{ name: 'http', protocol: 6, port: 443 }],
+];
 export const PODS: readonly PodObject[] = CAST.map(([namespace, app, nodeName], i) => ({
   namespace,
   name: `pod-${i}`,
@@ -39,6 +51,7 @@ export const PODS: readonly PodObject[] = CAST.map(([namespace, app, nodeName], 
   serviceAccount: `${app}-account`,
   nodeName,
   hostNetwork: false,
+  namedPorts: NAMED_PORTS[i] ?? [],
   netns: `/run/netns/pod-${i}`,
   addresses: [parseAddress(`10.0.0.${i + 1}`)],
   origin: 'test',
@@ -76,11 +89,16 @@ const httpMatch: fc.Arbitrary<HttpMatch> = fc.record(
   { requiredKeys: [] },
 );
 /** The HTTP rules of a port, still without names. */
-interface PortDraft extends Pick<PortMatch, 'protocol' | 'port'> {
+interface PortDraft extends Pick<PortMatch, 'protocol' | 'port' | 'endPort'> {
   readonly http?: readonly HttpMatch[];
 }
 const portMatch: fc.Arbitrary<PortDraft> = fc.oneof(
   fc.record({ protocol: fc.constantFrom(6, 17, 132), port: ports }),
+  fc.record({
+    protocol: fc.constantFrom(6, 17),
+    port: fc.constantFrom(1, 79, 80),
+    endPort: fc.constantFrom(81, 90, 65535),
+  }),
   fc.record({
     protocol: fc.constant(6),
     port: fc.constantFrom(80, 81),
@@ -140,11 +158,14 @@ export function objectsOf(pods: readonly PodObject[], list: readonly Policy[]): 
     pods,
     nodes: [],
     meshNodes: [],
+    services: [],
+    endpointSlices: [],
+    cidrGroups: [],
     policies: list.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
     issues: [],
   };
 }
 
-export function newCompiler(nodeName = 'here'): Compiler {
-  return new Compiler(new Numbers(undefined), { nodeName, podRanges: [] });
+export function newCompiler(nodeName = 'here', options: Partial<CompileOptions> = {}): Compiler {
+  return new Compiler(new Numbers(undefined), { nodeName, podRanges: [], ...options });
 }

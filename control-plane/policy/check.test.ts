@@ -13,6 +13,7 @@ function pod(name: string, ip: string, more: Partial<PodObject> = {}): PodObject
     serviceAccount: 'default',
     nodeName: '',
     hostNetwork: false,
+    namedPorts: [],
     netns: '',
     addresses: [parseAddress(ip)],
     origin: 'test',
@@ -52,7 +53,17 @@ const NODES = [node('n1', '192.0.2.1', '10.0.1.0/24'), node('n2', '192.0.2.2', '
 function world(...policies: PolicyObject[][]): ObjectSet {
   const list = policies.flat();
   const issues = list.flatMap((each) => each.issues);
-  return { namespaces: [], pods: PODS, nodes: NODES, meshNodes: [], policies: list, issues };
+  return {
+    namespaces: [],
+    pods: PODS,
+    nodes: NODES,
+    meshNodes: [],
+    services: [],
+    endpointSlices: [],
+    cidrGroups: [],
+    policies: list,
+    issues,
+  };
 }
 const GUARD = policy(
   'guard',
@@ -135,9 +146,9 @@ test.each([
   // The address of the node that the pod is on, and a pod of its host network.
   ['192.0.2.2', 'shop/api', 'host'],
   ['shop/probe', 'shop/api', 'host'],
-  // Another node is the world to it.
-  ['192.0.2.1', 'shop/api', 'world'],
-  ['shop/probe', 'shop/web', 'world'],
+  // Another node.
+  ['192.0.2.1', 'shop/api', 'remote-node'],
+  ['shop/probe', 'shop/web', 'remote-node'],
   // A pod that names no node is on whatever node reads it.
   ['192.0.2.1', 'shop/loose', 'host'],
   // Addresses of pods, and of nobody that we know.
@@ -148,7 +159,13 @@ test.each([
     const { reason } = ask(onlyFrom(entity), from, to).ingress;
     return reason === 'rule';
   });
-  const expected = { world: ['world'], host: ['host', 'cluster'], unmanaged: ['cluster'], pod: ['cluster'] }[what];
+  const expected = {
+    world: ['world'],
+    host: ['host', 'cluster'],
+    'remote-node': ['cluster'],
+    unmanaged: ['cluster'],
+    pod: ['cluster'],
+  }[what];
   expect(admitted).toEqual(expected);
 });
 
@@ -272,10 +289,10 @@ test('a bare name is a pod of the namespace default', () => {
 });
 
 test('a refused policy denies what it selects and is listed', () => {
-  const bad = policy('bad', 'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromCIDR: [] }]');
+  const bad = policy('bad', 'endpointSelector: { matchLabels: { app: api } }, ingress: [{ fromGroups: [] }]');
   const answer = ask(world(bad), 'shop/web', 'shop/api');
   expect(answer.verdict).toBe('DENIED');
-  expect(answer.issues).toMatchObject([{ code: 'FIELD_NOT_SUPPORTED', path: 'spec.ingress[0].fromCIDR' }]);
+  expect(answer.issues).toMatchObject([{ code: 'FIELD_NOT_SUPPORTED', path: 'spec.ingress[0].fromGroups' }]);
 });
 
 test.each(['', '80', 'TCP', '80/', '80/ANY', '65536/TCP', '256/ICMP', '-1/TCP', '80/TCP/x'])(
@@ -380,4 +397,47 @@ test('that a request is refused does not change what the connection needs', () =
   const objects = world(ingress(from('web', `${http(80, '/a')}, ${REQUIRED}`)));
   const asked = { from: 'shop/web', to: 'shop/api', port: '80/TCP', http: 'GET /b' };
   expect(checkPolicy(objects, asked)).toMatchObject({ verdict: 'DENIED', authentication: 'required' });
+});
+
+test('ranges take addresses outside by their own address, and neither pods, nodes nor what is unmanaged', () => {
+  const cidr = (prefix: string, ...except: string[]) => ({
+    prefix: parsePrefix(prefix),
+    except: except.map(parsePrefix),
+  });
+  const [guard] = GUARD;
+  if (guard?.policy === undefined) throw new Error('there is no policy');
+  const { policy: from } = guard;
+  const rules = from.rules.map((rule) => ({
+    ...rule,
+    ports: [],
+    peers: { kind: 'selected', selectors: [], entities: [], cidrs: [cidr('0.0.0.0/0', '203.0.113.0/24')] } as const,
+  }));
+  const objects = world([{ ...guard, policy: { ...from, rules } }]);
+  const ask = (end: string): string =>
+    checkPolicy(objects, { from: end, to: 'shop/api', port: '80/TCP' }).ingress.reason;
+  expect(ask('8.8.8.8')).toBe('rule');
+  expect(ask('203.0.113.7')).toBe('default-deny');
+  expect(ask('2001:db8::1')).toBe('default-deny');
+  expect(ask('192.0.2.1')).toBe('default-deny');
+  expect(ask('10.0.1.77')).toBe('default-deny');
+  expect(ask('10.0.1.1')).toBe('default-deny');
+});
+
+test('denials are named, and come before what allows', () => {
+  const [guard] = GUARD;
+  if (guard?.policy === undefined) throw new Error('there is no policy');
+  const { policy: from } = guard;
+  const deny = { ...from.ref, rule: 'ingressDeny[0]' };
+  const rules = [
+    ...from.rules,
+    { ref: deny, direction: 'ingress', deny: true, peers: { kind: 'any' }, ports: [] } as const,
+  ];
+  const objects = world([{ ...guard, policy: { ...from, rules } }]);
+  const { verdict, ingress } = checkPolicy(objects, { from: 'shop/web', to: 'shop/api', port: '80/TCP' });
+  expect([verdict, ingress.reason, ingress.policies.map(({ rule }) => rule)]).toEqual([
+    'DENIED',
+    'deny-rule',
+    ['ingressDeny[0]'],
+  ]);
+  expect(checkPolicy(objects, { from: 'host', to: 'shop/api', port: '80/TCP' }).verdict).toBe('DENIED');
 });

@@ -1,13 +1,19 @@
 /** `policy check`: what would a flow between two ends get, by the evaluator, without a kernel or an agent? */
-import { addressKey, parseAddress } from '../model/address.ts';
+import { addressKey, contains, parseAddress } from '../model/address.ts';
 import { SidestepError } from '../model/error.ts';
-import { type Labels, reservedLabels } from '../model/labels.ts';
-import type { NodeObject, ObjectSet, PodObject } from '../model/objects.ts';
-import { type Direction, PROTOCOLS } from '../model/policy.ts';
+import { type Labels, labelList, reservedLabels } from '../model/labels.ts';
+import type { NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
+import { type Direction, type Policy, PROTOCOLS } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
-import { evaluateHalf, type FlowQuestion, type HalfAnswer } from './evaluate.ts';
+import { type Enrolment, isEnrolled } from './enrolment.ts';
+import type { FlowQuestion, HalfAnswer } from './evaluate.ts';
+import { evaluateStaged, type StagedAnswer, selecting } from './evaluate-staged.ts';
 import type { HttpRequest } from './http-match.ts';
 import { podLabels } from './identities.ts';
+import { unionOfPorts } from './named-ports.ts';
+import { isOfApiServer } from './outside.ts';
+import { Resolver } from './resolve.ts';
+import { DEFAULT_ENFORCEMENT, type Enforcement, Stages } from './stages.ts';
 
 export interface CheckQuestion {
   /** NS/POD, an IP address, `world` or `host`. A bare name is a pod in the namespace `default`. */
@@ -19,6 +25,14 @@ export interface CheckQuestion {
   readonly http?: string | undefined;
   /** NAME=VALUE; only `host` counts for rules so far. Without one the host is empty. */
   readonly header?: readonly string[] | undefined;
+  /** Names that answers of DNS gave for the destination, lower case. */
+  readonly names?: readonly string[] | undefined;
+}
+
+/** How the agents are set up that would enforce it. */
+export interface CheckTerms {
+  readonly enforcement?: Enforcement;
+  readonly enrol?: Enrolment;
 }
 
 export interface CheckedPolicy {
@@ -30,10 +44,11 @@ export interface CheckedPolicy {
 }
 
 export interface CheckedHalf {
-  readonly verdict: 'ALLOWED' | 'DENIED';
+  /** AUDIT: it passes, and these policies would deny it if they were enforced. */
+  readonly verdict: 'ALLOWED' | 'DENIED' | 'AUDIT';
   readonly policies: readonly CheckedPolicy[];
   /**
-   * no-endpoint: this end is not a pod, and nothing is enforced there. authentication-fails: these rules admit, but under
+   * no-endpoint: this end is not a pod, or one that is not enrolled, and nothing is enforced there. authentication-fails: these rules admit, but under
    * authentication that always fails (mode test-always-fail). The others: see HalfAnswer.
    */
   readonly reason: HalfAnswer['reason'] | 'no-endpoint' | 'authentication-fails';
@@ -41,7 +56,7 @@ export interface CheckedHalf {
 
 /** The shape that `-o json` prints. */
 export interface CheckAnswer {
-  readonly verdict: 'ALLOWED' | 'DENIED';
+  readonly verdict: 'ALLOWED' | 'DENIED' | 'AUDIT';
   /** HTTP rules of one end or both have a say. */
   readonly l7: boolean;
   readonly egress: CheckedHalf;
@@ -54,33 +69,53 @@ export interface CheckAnswer {
 
 type End =
   | { readonly kind: 'pod'; readonly pod: PodObject }
-  | { readonly kind: 'reserved'; readonly name: 'host' | 'world' | 'unmanaged' }
+  /** `address`: where it is known. */
+  | {
+      readonly kind: 'reserved';
+      readonly name: 'host' | 'world' | 'unmanaged';
+      readonly address: Uint8Array | undefined;
+      readonly isApiServer: boolean;
+    }
   /** An address of a node: the host to the pods of that node. @see labelsOf */
-  | { readonly kind: 'node'; readonly node: string; readonly inPodRange: boolean };
+  | { readonly kind: 'node'; readonly node: string; readonly isApiServer: boolean };
 
 /**
  * @param objects what the files say; a refused object counts as the agent would count it
  * @throws USAGE when an end, the port or the request cannot be read, NOT_FOUND when there is no such pod
  */
-export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckAnswer {
+export function checkPolicy(objects: ObjectSet, question: CheckQuestion, terms: CheckTerms = {}): CheckAnswer {
+  const { enforcement = DEFAULT_ENFORCEMENT, enrol = 'all' } = terms;
   const source = findEnd(objects, question.from);
   const destination = findEnd(objects, question.to);
   const { protocol, port } = parsePort(question.port);
   const flow: FlowQuestion = {
     source: labelsOf(objects, source, destination),
     destination: labelsOf(objects, destination, source),
+    sourceAddress: addressOf(source),
+    destinationAddress: addressOf(destination),
+    destinationNames: question.names,
+    namedPorts: destination.kind === 'pod' ? namedPorts(objects, destination.pod) : undefined,
     protocol,
     port,
     http: readRequest(question, protocol),
   };
-  const policies = objects.policies.flatMap(({ policy }) => policy ?? []);
-  const answer = (direction: Direction, end: End): HalfAnswer | undefined =>
-    end.kind === 'pod' ? evaluateHalf(direction, flow, policies) : undefined;
+  const policies = new Resolver().resolve(
+    objects.policies.flatMap(({ policy }) => policy ?? []),
+    objects,
+  );
+  const stages = new Stages(enforcement);
+  const answer = (direction: Direction, end: End): StagedAnswer | undefined => {
+    if (end.kind !== 'pod') return undefined;
+    const namespace = namespaceOf(objects, end.pod);
+    if (!isEnrolled(enrol, namespace)) return undefined;
+    const own: readonly Policy[] = selecting(direction, flow, policies);
+    return evaluateStaged(direction, flow, stages.of(own, namespace?.audit === true));
+  };
   const answers = { egress: answer('egress', source), ingress: answer('ingress', destination) };
   const [egress, ingress] = [toHalf(answers.egress), toHalf(answers.ingress)];
   return {
-    verdict: egress.verdict === 'ALLOWED' && ingress.verdict === 'ALLOWED' ? 'ALLOWED' : 'DENIED',
-    l7: answers.egress?.l7 === true || answers.ingress?.l7 === true,
+    verdict: together(egress, ingress),
+    l7: answers.egress?.answer.l7 === true || answers.ingress?.answer.l7 === true,
     egress,
     ingress,
     authentication: Object.values(answers).some(isUnderAuthentication) ? 'required' : 'disabled',
@@ -88,24 +123,44 @@ export function checkPolicy(objects: ObjectSet, question: CheckQuestion): CheckA
   };
 }
 
+/** One end that denies is enough, and it is an audit when one would. */
+function together(...halves: readonly CheckedHalf[]): CheckAnswer['verdict'] {
+  const has = (verdict: CheckAnswer['verdict']): boolean => halves.some((half) => half.verdict === verdict);
+  return has('DENIED') ? 'DENIED' : has('AUDIT') ? 'AUDIT' : 'ALLOWED';
+}
+
+function namespaceOf({ namespaces }: ObjectSet, { namespace }: PodObject): NamespaceObject | undefined {
+  return namespaces.find(({ name }) => name === namespace);
+}
+
+/** Its own, and those of every pod with its labels: of the same identity. */
+function namedPorts(objects: ObjectSet, pod: PodObject): FlowQuestion['namedPorts'] {
+  const textOf = (each: PodObject): string => labelList(podLabels(each, namespaceOf(objects, each))).join('\n');
+  const text = textOf(pod);
+  const alike = objects.pods.filter((each) => !each.hostNetwork && each.namedPorts.length > 0 && textOf(each) === text);
+  return { own: pod.namedPorts, shared: unionOfPorts(alike.map((each) => each.namedPorts)) };
+}
+
 /** @param answer undefined: nothing is enforced at this end */
-function toHalf(answer: HalfAnswer | undefined): CheckedHalf {
-  if (answer === undefined) return { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
-  const { verdict, reason, rules, policies } = answer;
-  const fails = verdict === 'ALLOWED' && answer.authentication === 'always-fail';
+function toHalf(staged: StagedAnswer | undefined): CheckedHalf {
+  if (staged === undefined) return { verdict: 'ALLOWED', policies: [], reason: 'no-endpoint' };
+  const { enforced, answer } = staged;
+  const { reason, rules, policies } = answer;
+  const fails = staged.verdict !== 'DENIED' && enforced.authentication === 'always-fail';
   return {
-    verdict: fails ? 'DENIED' : verdict,
+    verdict: fails ? 'DENIED' : staged.verdict,
     policies: [...rules, ...policies.map((ref) => ({ ...ref, rule: '' }))],
     reason: fails ? 'authentication-fails' : reason,
   };
 }
 
-function isUnderAuthentication(answer: HalfAnswer | undefined): boolean {
-  return answer !== undefined && answer.authentication !== 'none';
+function isUnderAuthentication(staged: StagedAnswer | undefined): boolean {
+  return staged !== undefined && staged.enforced.authentication !== 'none';
 }
 
 function findEnd(objects: ObjectSet, text: string): End {
-  if (text === 'world' || text === 'host') return { kind: 'reserved', name: text };
+  if (text === 'world' || text === 'host')
+    return { kind: 'reserved', name: text, address: undefined, isApiServer: false };
   const address = tryAddress(text);
   if (address) return endAt(objects, address);
   const [name = '', namespace = 'default', ...rest] = text.split('/').reverse();
@@ -116,7 +171,8 @@ function findEnd(objects: ObjectSet, text: string): End {
     throw new SidestepError('NOT_FOUND', `none of the ${objects.pods.length} pods is ${namespace}/${name}`, {
       hint: 'Check the name, and that its manifest is among the files.',
     });
-  return pod.hostNetwork ? { kind: 'node', node: pod.nodeName, inPodRange: false } : { kind: 'pod', pod };
+  if (!pod.hostNetwork) return { kind: 'pod', pod };
+  return { kind: 'node', node: pod.nodeName, isApiServer: pod.addresses.some((each) => isApiServer(objects, each)) };
 }
 
 function tryAddress(text: string): Uint8Array | undefined {
@@ -128,41 +184,45 @@ function tryAddress(text: string): Uint8Array | undefined {
   }
 }
 
-function endAt({ pods, nodes }: ObjectSet, address: Uint8Array): End {
+function endAt(objects: ObjectSet, address: Uint8Array): End {
+  const { pods, nodes, meshNodes } = objects;
   const key = addressKey(address);
   const owns = (addresses: readonly Uint8Array[]): boolean => addresses.some((each) => addressKey(each) === key);
   const pod = pods.find((each) => !each.hostNetwork && owns(each.addresses));
   if (pod) return { kind: 'pod', pod };
-  const inPodRange = nodes.some((node) => node.podRanges.some((range) => contains(range, address)));
-  const node = nodes.find((each) => owns(each.addresses));
-  if (node) return { kind: 'node', node: node.name, inPodRange };
-  return { kind: 'reserved', name: inPodRange ? 'unmanaged' : 'world' };
+  const serves = isApiServer(objects, address);
+  const node =
+    nodes.find((each) => owns(each.addresses)) ??
+    meshNodes.find((each) => owns(each.addresses.flatMap((text) => tryAddress(text) ?? [])));
+  if (node) return { kind: 'node', node: node.name, isApiServer: serves };
+  const inPodRange = nodes.some((each) => each.podRanges.some((range) => contains(range, address)));
+  return { kind: 'reserved', name: inPodRange ? 'unmanaged' : 'world', address, isApiServer: serves && !inPodRange };
 }
 
-function contains({ address, bits }: NodeObject['podRanges'][number], candidate: Uint8Array): boolean {
-  return candidate.every((byte, i) => {
-    const mask = 0xff & (0xff << (8 - Math.min(8, Math.max(0, bits - i * 8))));
-    return (byte & mask) === address[i];
-  });
+function isApiServer({ endpointSlices }: ObjectSet, address: Uint8Array): boolean {
+  const key = addressKey(address);
+  return endpointSlices.some(
+    (slice) => isOfApiServer(slice) && slice.addresses.some((each) => addressKey(each) === key),
+  );
 }
 
-/** A node is the host to its own pods only; another node is to them what its address is: world, or unmanaged. */
+/** Only what is outside is in ranges. */
+function addressOf(end: End): Uint8Array | undefined {
+  return end.kind === 'reserved' ? end.address : undefined;
+}
+
+/** A node is the host to its own pods only, and to others a remote node. */
 function labelsOf(objects: ObjectSet, end: End, peer: End): Labels {
-  switch (end.kind) {
-    case 'pod':
-      return podLabels(
-        end.pod,
-        objects.namespaces.find(({ name }) => name === end.pod.namespace),
-      );
-    case 'reserved':
-      return reservedLabels(end.name);
-    case 'node': {
-      const home = peer.kind === 'pod' ? peer.pod.nodeName : '';
-      // A pod without a node name is on whatever node reads its manifest.
-      if (home === '' || end.node === '' || home === end.node) return reservedLabels('host');
-      return reservedLabels(end.inPodRange ? 'unmanaged' : 'world');
-    }
-  }
+  if (end.kind === 'pod') return podLabels(end.pod, namespaceOf(objects, end.pod));
+  const labels = new Map(reservedLabels(end.kind === 'reserved' ? end.name : nodeName(end.node, peer)));
+  if (end.isApiServer) labels.set('reserved:kube-apiserver', '');
+  return labels;
+}
+
+function nodeName(node: string, peer: End): 'host' | 'remote-node' {
+  const home = peer.kind === 'pod' ? peer.pod.nodeName : '';
+  // A pod without a node name is on whatever node reads its manifest.
+  return home === '' || node === '' || home === node ? 'host' : 'remote-node';
 }
 
 function parsePort(text: string): { readonly protocol: number; readonly port: number } {

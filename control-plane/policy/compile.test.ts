@@ -24,6 +24,7 @@ function pod(name: string, ip: string, more: Partial<PodObject> = {}): PodObject
     serviceAccount: 'default',
     nodeName: 'here',
     hostNetwork: false,
+    namedPorts: [],
     netns: `/run/netns/${name}`,
     addresses: ip === '' ? [] : [parseAddress(ip)],
     origin: 'test',
@@ -50,6 +51,9 @@ function objects(
     pods,
     nodes: [],
     meshNodes: [],
+    services: [],
+    endpointSlices: [],
+    cidrGroups: [],
     policies: policies.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
     issues: [],
   };
@@ -141,7 +145,8 @@ test('labels of the namespace are labels of its pods, also after they change', (
   const compiler = newCompiler();
   const pods = [pod('web', '10.0.0.1')];
   const labelsWith = (team: string): readonly string[] | undefined =>
-    compiler.compile(objects(pods, [], [{ name: 'shop', labels: new Map([['team', team]]) }])).workloads[0]?.labels;
+    compiler.compile(objects(pods, [], [{ name: 'shop', labels: new Map([['team', team]]), audit: false }]))
+      .workloads[0]?.labels;
   expect(labelsWith('red')).toContain('k8s:io.cilium.k8s.namespace.labels.team=red');
   expect(labelsWith('blue')).toContain('k8s:io.cilium.k8s.namespace.labels.team=blue');
 });
@@ -256,11 +261,26 @@ test('without Envoy what an HTTP rule would have to look into is denied, and nam
   expect(rulesets.size).toBe(0);
 });
 
-test('where nothing asks for default deny an HTTP rule has nothing to admit', () => {
+test('where nothing asks for default deny HTTP rules see what passes and refuse nothing', () => {
   const open = http('/a', { defaultDeny: { egress: false, ingress: false } });
-  const { tables, rulesets } = newCompiler().compile(objects([pod('api', '10.0.0.2')], [open]));
-  expect([...tables.values()].flatMap(({ entries }) => entries.map(({ verdict }) => verdict))).toEqual(['allow']);
-  expect(rulesets.size).toBe(0);
+  const pods = [pod('api', '10.0.0.2')];
+  const { tables, rulesets } = newCompiler().compile(objects(pods, [open]));
+  expect(
+    [...tables.values()].flatMap(({ entries }) => entries.map(({ identity, verdict }) => [identity, verdict])),
+  ).toEqual([
+    [0, 'redirect'],
+    [1, 'allow'],
+  ]);
+  expect([...rulesets.values()].flatMap(({ rules }) => rules.map(({ ref, match }) => [ref.rule, match]))).toEqual([
+    ['ingress[0]', undefined],
+    ['ingress[0].http[0]', { path: '/a' }],
+  ]);
+  const withoutEnvoy = new Compiler(new Numbers(undefined), { nodeName: 'here', podRanges: [], http: false });
+  const entries = [...withoutEnvoy.compile(objects(pods, [open])).tables.values()].flatMap((table) => table.entries);
+  expect(entries.map(({ identity, verdict }) => [identity, verdict])).toEqual([
+    [0, 'allow'],
+    [1, 'allow'],
+  ]);
 });
 
 /** The policy that closes an app, with rules for any peer at these ports under these modes. */
@@ -317,4 +337,102 @@ test('numbers that were lost are an issue of every snapshot', () => {
   writeFileSync(path, '{');
   const compiler = newCompiler(path);
   for (let i = 0; i < 2; i++) expect(compiler.compile(objects([])).issues).toMatchObject([{ code: 'STATE_UNUSABLE' }]);
+});
+
+/** Ingress of api from an app, by these ports. */
+function from(app: string, ports: Rule['ports'], name = 'named', direction: 'egress' | 'ingress' = 'ingress'): Policy {
+  const ref = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name };
+  const peers = { kind: 'selected', selectors: [{ matchLabels: new Map([['any:app', app]]) }], entities: [] } as const;
+  return {
+    ...closing('api'),
+    ref,
+    defaultDeny: { egress: direction === 'egress', ingress: direction === 'ingress' },
+    rules: [{ ref: { ...ref, rule: `${direction}[0]` }, direction, peers, ports }],
+  };
+}
+
+test('a new identity changes the tables that name it, and there its own entries alone', () => {
+  const compiler = newCompiler();
+  const [api, web, job] = [pod('api', '10.0.0.2'), pod('web', '10.0.0.1'), pod('job', '10.0.0.3')];
+  const policies = [from('web', [{ protocol: 6, port: 80 }]), closing('job')];
+  const before = compiler.compile(objects([api, web, job], policies));
+  const red = pod('red', '10.0.0.4', { labels: new Map([...web.labels, ['color', 'red']]) });
+  const after = compiler.compile(objects([api, web, job, red], policies));
+  const changed = [...after.tables].filter(([key, table]) => before.tables.get(key) !== table);
+  expect(changed.filter(([key]) => before.tables.has(key)).map(([key]) => key)).toEqual([
+    after.workloads.find(({ name }) => name === 'api')?.tables.ingress,
+  ]);
+  const [, table] = changed[0] ?? [];
+  const old = new Set([...before.tables.values()].flatMap(({ entries }) => entries));
+  expect(table?.entries.filter((entry) => !old.has(entry)).map(({ identity }) => identity)).toEqual([
+    after.workloads.find(({ name }) => name === 'red')?.identity,
+  ]);
+});
+
+test('ingress by name goes by the ports of each pod, and pods with other ports have another table', () => {
+  const named = (port: number) => [{ name: 'http', protocol: 6, port }];
+  const pods = [
+    pod('api', '10.0.0.2', { namedPorts: named(80) }),
+    pod('api-2', '10.0.0.3', { namedPorts: named(8080), labels: new Map([['app', 'api']]) }),
+    pod('web', '10.0.0.1'),
+  ];
+  const { workloads, tables } = newCompiler().compile(
+    objects(pods, [from('web', [{ protocol: 6, port: 0, name: 'http' }])]),
+  );
+  const portsOf = (name: string): number[] => {
+    const key = workloads.find((each) => each.name === name)?.tables.ingress ?? '';
+    return tables.get(key)?.entries.flatMap(({ identity, port }) => (identity > 255 ? [port] : [])) ?? [];
+  };
+  expect([portsOf('api'), portsOf('api-2')]).toEqual([[80], [8080]]);
+});
+
+test('egress by name goes by the ports of all pods with the labels of the peer', () => {
+  const compiler = newCompiler();
+  const web = (name: string, ip: string, port: number): PodObject =>
+    pod(name, ip, { labels: new Map([['app', 'web']]), namedPorts: [{ name: 'http', protocol: 6, port }] });
+  const policies = [from('web', [{ protocol: 6, port: 0, name: 'http' }], 'out', 'egress')];
+  const portsOf = (...pods: PodObject[]): number[] => {
+    const { workloads, tables } = compiler.compile(objects([pod('api', '10.0.0.2'), ...pods], policies));
+    return tables.get(workloads[0]?.tables.egress ?? '')?.entries.map(({ port }) => port) ?? [];
+  };
+  expect(portsOf(web('a', '10.0.0.3', 80))).toEqual([80]);
+  expect(portsOf(web('a', '10.0.0.3', 80), web('b', '10.0.0.4', 81))).toEqual([80, 81]);
+  expect(portsOf(web('b', '10.0.0.4', 81))).toEqual([81]);
+});
+
+test('a name of a port that nobody has is an issue of the policy that selects somebody here', () => {
+  const issuesOf = (policy: Policy, ...names: string[]): string[] =>
+    newCompiler()
+      .compile(
+        objects(
+          [pod('api', '10.0.0.2', { namedPorts: names.map((name) => ({ name, protocol: 6, port: 80 })) })],
+          [policy],
+        ),
+      )
+      .issues.map(({ code, object, path }) => `${code} ${object} ${path}`);
+  const any = [6, 17, 132].map((protocol) => ({ protocol, port: 0, name: 'http' }));
+  const issue = 'NAMED_PORT_UNKNOWN CiliumNetworkPolicy/shop/named spec.ingress[0].toPorts';
+  expect(issuesOf(from('web', any))).toEqual([issue]);
+  expect(issuesOf(from('web', any), 'https')).toEqual([issue]);
+  expect(issuesOf(from('web', any), 'http')).toEqual([]);
+  expect(issuesOf({ ...from('web', any), subject: closing('nobody').subject })).toEqual([]);
+});
+
+test('a DNS rule on a port of HTTP rules does not count there, and says so', () => {
+  const ref = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'dns' };
+  const dns = [{ ref: { ...ref, rule: 'egress[0].dns[0]' }, match: { matchName: 'a.org' } }];
+  const web = [{ ref: { ...ref, rule: 'egress[0].http[0]' }, match: { path: '/' } }];
+  const one = from('web', [{ protocol: 6, port: 53, dns }], 'dns', 'egress');
+  const other = from('web', [{ protocol: 6, port: 53, http: web }], 'http', 'egress');
+  const pods = [pod('api', '10.0.0.2'), pod('web', '10.0.0.1')];
+  const { issues, rulesets } = newCompiler().compile(objects(pods, [one, other]));
+  expect(issues.map(({ code, object }) => `${code} ${object}`)).toEqual([
+    'LAYER7_CONFLICT CiliumNetworkPolicy/shop/dns',
+  ]);
+  expect([...rulesets.values()].map((each) => each.dns)).toEqual([undefined]);
+  expect([
+    ...newCompiler()
+      .compile(objects(pods, [one]))
+      .rulesets.values(),
+  ]).toMatchObject([{ rules: [], dns }]);
 });

@@ -1,121 +1,155 @@
 /**
- * Which keys of a table need a look into each request, and what admits a request there? A port with an HTTP rule is
- * such a key for every peer whose rules, its own and those for everybody, hold an HTTP rule for it: all of them add up,
- * but for those that ask for more authentication than the key has.
+ * Which keys need a look into what passes, and what passes there? Ports of HTTP rules, TLS names and DNS rules are such
+ * keys, and what is named within them, for every peer whose rules, its own and those for everybody, hold one of these
+ * rules: all of them add up, but for those that ask for more authentication than the key has.
  */
 import {
   type AuthenticationMode,
+  type DnsRule,
   formatRuleRef,
-  hasAuthentication,
-  type PortMatch,
+  looksInside,
   PROTOCOLS,
-  type Rule,
+  strictest,
   strictness,
 } from '../model/policy.ts';
-import type { RulesetRule, TableEntry } from '../model/snapshot.ts';
-import { authFor, modeAt } from './authentication-modes.ts';
-import { ANY_IDENTITY, type Contribution, type Contributions, refsOf } from './contributions.ts';
-import { keyNumber } from './settle.ts';
+import type { Admission, RulesetRule, ServerNameRule } from '../model/snapshot.ts';
+import { coversOf, PORT_PREFIX, type PortKey } from './keys.ts';
+import { takesBlock } from './port-blocks.ts';
+import { allowing, type Contribution, refsOf, type Side, type Voice } from './sides.ts';
 
-export interface DecisionPoint extends Contribution {
+export interface DecisionPoint {
+  readonly key: PortKey;
   /** What it is told apart by within its table; the content of its rules is not part of it. */
   readonly name: string;
-  /** Sorted, each once. */
-  readonly content: readonly RulesetRule[];
-  readonly auth: TableEntry['auth'];
+  readonly verdict: 'redirect' | 'dns';
+  /** Of the strongest kind of rule that meets there, whether it counts or not: Cilium's bytes. */
+  readonly precedence: number;
+  /** Those that count. */
+  readonly voices: readonly Voice[];
+  readonly admission: Admission;
+  /** undefined: nothing is said. */
+  readonly mode: AuthenticationMode | undefined;
+  /** DNS rules that meet others: they do not count. */
+  readonly outvoted: readonly Voice[];
+}
+
+type Kind = 'http' | 'serverNames' | 'dns';
+const PRECEDENCE: { readonly [kind in Kind]: number } = { http: 154, serverNames: 139, dns: 134 };
+
+/** Keys of either side that lie within one that is looked into. */
+export function pointKeys(own: Side, any: Side): readonly [number, PortKey][] {
+  const looked = [...own, ...any].flatMap(([number, { looks }]) => (looks ? [number] : []));
+  if (looked.length === 0) return [];
+  const within = new Set(looked);
+  const found = new Map<number, PortKey>();
+  for (const [number, { key }] of [...own, ...any])
+    if (within.has(number) || coversOf(number).some((cover) => within.has(cover))) found.set(number, key);
+  return [...found];
 }
 
 /**
- * @param rules of the table
- * @param plain the keys that rules name, as if there were no HTTP rules
- * @param skip an identity whose traffic is never looked into
+ * @param own what names the peer (for everybody: what is for everybody)
+ * @param any what is for everybody (for everybody: silence)
+ * @returns undefined: nothing of the own side counts there, or nothing is looked into
  */
-export function decisionPoints(
-  rules: readonly Rule[],
-  plain: Contributions,
-  skip: number | undefined,
-): DecisionPoint[] {
-  const identities = new Set([...plain.values()].map(({ key }) => key.identity));
-  if (skip !== undefined) identities.delete(skip);
-  const ports = new Set(rules.flatMap((rule) => rule.ports.flatMap(({ port, http }) => (http ? [port] : []))));
-  const found: DecisionPoint[] = [];
-  const authenticated = hasAuthentication(rules);
-  for (const port of ports) {
-    const everybody = covering(plain, ANY_IDENTITY, port);
-    const modeOfAll = authenticated ? httpMode(rules, plain, ANY_IDENTITY, port) : undefined;
-    const known = new Map<string, Pick<DecisionPoint, 'name' | 'content'> | undefined>();
-    for (const identity of identities) {
-      const mode = authenticated ? httpMode(rules, plain, identity, port) : undefined;
-      const inForce = strictness(mode ?? modeOfAll);
-      const counting = (indexes: readonly number[]): readonly number[] =>
-        authenticated ? indexes.filter((index) => strictness(rules[index]?.authentication) <= inForce) : indexes;
-      const own = counting(identity === ANY_IDENTITY ? everybody : covering(plain, identity, port));
-      if (own.length === 0) continue;
-      const indexes = [...new Set([...own, ...counting(everybody)])].sort((a, b) => a - b);
-      const text = indexes.join(' ');
-      if (!known.has(text)) known.set(text, point(rules, indexes, port));
-      const shared = known.get(text);
-      const key = { identity, protocol: PROTOCOLS.TCP, port, prefix: 32 };
-      if (shared) found.push({ key, rules: indexes, ...shared, auth: authFor(identity, mode) });
-    }
-  }
-  return found;
-}
-
-/**
- * What the rules that meet on a key say, where one of them is an HTTP rule. A point takes nothing from plain entries,
- * which are weaker (as in Cilium), and where it says nothing itself, that for every identity is the one it inherits from.
- */
-function httpMode(
-  rules: readonly Rule[],
-  plain: Contributions,
-  identity: number,
-  port: number,
-): AuthenticationMode | undefined {
-  const indexes = plain.get(keyNumber({ identity, protocol: PROTOCOLS.TCP, port, prefix: 32 }))?.rules ?? [];
-  const isHttp = ({ ports }: Rule): boolean =>
-    ports.some((match) => match.http !== undefined && match.port === port && match.protocol === PROTOCOLS.TCP);
-  return indexes.flatMap((index) => rules[index] ?? []).some(isHttp) ? modeAt(rules, indexes) : undefined;
-}
-
-/** Rules under one identity that admit connections to the port, however narrowly they name it. */
-function covering(plain: Contributions, identity: number, port: number): number[] {
-  const protocol = PROTOCOLS.TCP;
-  return [
-    { identity, protocol, port, prefix: 32 },
-    { identity, protocol, port: 0, prefix: 16 },
-    { identity, protocol: 0, port: 0, prefix: 0 },
-  ].flatMap((key) => plain.get(keyNumber(key))?.rules ?? []);
-}
-
-/** undefined: none of the rules has an HTTP rule for the port. */
-function point(
-  rules: readonly Rule[],
-  indexes: readonly number[],
-  port: number,
-): Pick<DecisionPoint, 'name' | 'content'> | undefined {
-  const meeting = indexes.flatMap((index) => rules[index] ?? []);
-  const content = new Map<string, RulesetRule>();
-  for (const rule of meeting)
-    for (const each of contentOf(rule, port)) content.set(JSON.stringify([formatRuleRef(each.ref), each.match]), each);
-  if (![...content.values()].some(({ match }) => match)) return undefined;
+export function pointAt(number: number, key: PortKey, own: Side, any: Side): DecisionPoint | undefined {
+  const [ours, everybodys] = [allowing(own, number), allowing(any, number)];
+  const meeting = [...new Set([...ours, ...everybodys])];
+  const mode = modeOf(own, number) ?? modeOf(any, number);
+  const counts = ({ rule }: Voice): boolean => strictness(rule.authentication) <= strictness(mode);
+  if (!ours.some(counts)) return undefined;
+  const kinds = kindsOf(meeting, key);
+  const voices = meeting.filter(counts).sort((a, b) => a.index - b.index);
+  const admission = admissionOf(voices, key);
+  if (kinds.size === 0 || admission === undefined) return undefined;
+  const isDns = !admission.rules.some(({ match }) => match) && admission.serverNames === undefined;
+  const outvoted = kinds.has('dns') && kinds.size > 1 ? voices.filter((each) => kindsOf([each], key).has('dns')) : [];
   return {
-    name: `${port}/TCP ${refsOf(rules, indexes).map(formatRuleRef).join(' ')}`,
-    content: [...content.values()].sort(byRef),
+    key,
+    name: `${portText(key)} ${refsOf(voices).map(formatRuleRef).join(' ')}`,
+    verdict: isDns ? 'dns' : 'redirect',
+    precedence: Math.max(...[...kinds].map((kind) => PRECEDENCE[kind])),
+    voices,
+    admission,
+    mode,
+    outvoted,
   };
 }
 
-function byRef(a: RulesetRule, b: RulesetRule): number {
-  return formatRuleRef(a.ref) < formatRuleRef(b.ref) ? -1 : 1;
+/** What passes where nothing enforces: everything that these rules see, by their names. */
+export function openTo(admission: Admission, voices: readonly Voice[]): Admission {
+  const all = voices.map(({ rule: { ref } }): RulesetRule => ({ ref, match: undefined }));
+  return { ...admission, rules: sorted([...admission.rules, ...all], ruleText) };
 }
 
-/** What one rule admits at a port: every request where a match of its has no HTTP rules. */
-function contentOf({ ref, ports }: Rule, port: number): RulesetRule[] {
-  const here = ports.filter((match) => covers(match, port));
-  const plain = ports.length === 0 || here.some(({ http }) => http === undefined);
-  return [...(plain ? [{ ref, match: undefined }] : []), ...here.flatMap(({ http }) => http ?? [])];
+/**
+ * What the rules that meet on the nearest key which is looked into say. A point takes nothing from plain entries, which are
+ * weaker (as in Cilium), and where it says nothing itself, that for every identity is the one it inherits from.
+ */
+function modeOf(side: Side, number: number): AuthenticationMode | undefined {
+  for (const at of [number, ...coversOf(number)]) {
+    const found = side.get(at);
+    const mode = found?.looks ? modeAt(found) : undefined;
+    if (mode !== undefined) return mode;
+  }
+  return undefined;
 }
 
-function covers({ protocol, port }: PortMatch, asked: number): boolean {
-  return protocol === PROTOCOLS.TCP && (port === 0 || port === asked);
+/** An explicit mode beats silence, and a stricter one a milder one. */
+export function modeAt({ allow }: Contribution): AuthenticationMode | undefined {
+  return strictest(allow.map(({ rule }) => rule));
+}
+
+function kindsOf(voices: readonly Voice[], key: PortKey): ReadonlySet<Kind> {
+  const matches = voices.flatMap(({ ports }) => ports.filter((match) => takesBlock(match, key)));
+  return new Set(
+    matches.flatMap(({ http, serverNames, dns }): Kind[] => [
+      ...(http ? (['http'] as const) : []),
+      ...(serverNames ? (['serverNames'] as const) : []),
+      ...(dns ? (['dns'] as const) : []),
+    ]),
+  );
+}
+
+/** undefined: nothing is looked into. */
+function admissionOf(voices: readonly Voice[], key: PortKey): Admission | undefined {
+  const rules: RulesetRule[] = [];
+  const serverNames: ServerNameRule[] = [];
+  const dns: DnsRule[] = [];
+  for (const { rule, ports } of voices) {
+    const here = ports.filter((match) => takesBlock(match, key));
+    if (ports.length === 0 || here.some((match) => !looksInside(match)))
+      rules.push({ ref: rule.ref, match: undefined });
+    for (const match of here) {
+      rules.push(...(match.http ?? []));
+      dns.push(...(match.dns ?? []));
+      if (match.serverNames) serverNames.push({ ref: rule.ref, names: match.serverNames });
+    }
+  }
+  const isHttp = rules.some(({ match }) => match);
+  if (!isHttp && serverNames.length + dns.length === 0) return undefined;
+  return {
+    rules: sorted(rules, ruleText),
+    ...(serverNames.length > 0 ? { serverNames: sorted(serverNames, serverNameText) } : {}),
+    // Who speaks DNS there is refused: what holds requests or TLS names does not know it.
+    ...(dns.length > 0 && !isHttp && serverNames.length === 0 ? { dns: sorted(dns, ruleText) } : {}),
+  };
+}
+
+/** `80/TCP`, `80-95/TCP`. */
+function portText({ protocol, port, prefix }: PortKey): string {
+  const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? protocol;
+  const last = port + 2 ** (PORT_PREFIX - prefix) - 1;
+  return last === port ? `${port}/${name}` : `${port}-${last}/${name}`;
+}
+
+const ruleText = ({ ref, match }: { readonly ref: RulesetRule['ref']; readonly match: unknown }): string =>
+  `${formatRuleRef(ref)} ${JSON.stringify(match)}`;
+const serverNameText = ({ ref, names }: ServerNameRule): string => `${formatRuleRef(ref)} ${names.join(' ')}`;
+
+/** Each once, in order of the text. */
+function sorted<T>(list: readonly T[], textOf: (each: T) => string): T[] {
+  return [...new Map(list.map((each) => [textOf(each), each]))]
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, each]) => each);
 }

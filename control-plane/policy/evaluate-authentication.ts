@@ -9,13 +9,12 @@ import type { Authentication } from '../model/snapshot.ts';
 
 /** How narrowly one rule admits the flow, and what it says. */
 export interface Say {
+  /** Bits of the port that it fixes: for one flow there is one key of each length. */
   readonly prefix: number;
   /** It names the peer. */
   readonly exact: boolean;
   readonly authentication: AuthenticationMode | undefined;
 }
-
-const PREFIXES = [32, 16, 0];
 
 /** @param deciding the port prefix and kind of peer that decide, see Say */
 export function plainMode(
@@ -29,18 +28,19 @@ export function plainMode(
 }
 
 /**
- * Where HTTP rules have a say they decide, and take nothing from plain rules, which are weaker.
- * @param isHttp it looks into requests
+ * Where rules look into what passes they decide, and take nothing from plain rules, which are weaker.
+ * @param looks whether it does
  */
-export function httpMode<T extends Say>(
+export function layer7Mode<T extends Say>(
   says: readonly T[],
-  isHttp: (say: T) => boolean,
+  looks: (say: T) => boolean,
 ): AuthenticationMode | undefined {
-  for (const exact of [true, false]) {
-    const deciding = { prefix: 32, exact };
-    const mode = says.some((say) => isHttp(say) && isAt(say, deciding)) ? modeOf(says, deciding) : undefined;
-    if (mode !== undefined) return mode;
-  }
+  for (const exact of [true, false])
+    for (const prefix of prefixesOf(says)) {
+      const deciding = { prefix, exact };
+      const mode = says.some((say) => looks(say) && isAt(say, deciding)) ? modeOf(says, deciding) : undefined;
+      if (mode !== undefined) return mode;
+    }
   return undefined;
 }
 
@@ -50,11 +50,16 @@ export function authenticationOf(mode: AuthenticationMode | undefined): Authenti
 }
 
 function nearest(says: readonly Say[], exact: boolean): AuthenticationMode | undefined {
-  for (const prefix of PREFIXES) {
+  for (const prefix of prefixesOf(says)) {
     const mode = modeOf(says, { prefix, exact });
     if (mode !== undefined) return mode;
   }
   return undefined;
+}
+
+/** The narrowest first. */
+function prefixesOf(says: readonly Say[]): number[] {
+  return [...new Set(says.map(({ prefix }) => prefix))].sort((a, b) => b - a);
 }
 
 function modeOf(says: readonly Say[], at: Pick<Say, 'prefix' | 'exact'>): AuthenticationMode | undefined {

@@ -2,12 +2,12 @@
  * What does policy say of every identity's flows, those on other nodes included? Asked only while a policy asks for
  * authentication, and only for the identities that it concerns.
  */
-import { concerns, type Direction, type Origin, type Policy, strictness } from '../model/policy.ts';
+import { type Direction, type Origin, type Policy, strictness } from '../model/policy.ts';
 import type { PolicyTable } from '../model/snapshot.ts';
 import { Answers } from './answers.ts';
-import { tableKey } from './compile-table.ts';
 import type { Placed } from './placement.ts';
 import { remember } from './remember.ts';
+import type { TableSpec } from './table-spec.ts';
 
 /** A table whose rule ids have a meaning. */
 export interface NamedTable {
@@ -16,24 +16,18 @@ export interface NamedTable {
 }
 
 export interface HalvesOptions {
-  /** The same list while the answer is the same. */
-  readonly selecting: (labels: Placed['labels']) => readonly Policy[];
-  readonly tableOf: (key: string, direction: Direction, policies: readonly Policy[]) => NamedTable;
+  /** What is enforced for an identity; the same object while the answer is the same. */
+  readonly specOf: (placed: Placed, direction: Direction) => TableSpec;
+  readonly tableOf: (spec: TableSpec) => NamedTable;
   /** Those of earlier revisions are still right where the table is the same object. */
   readonly answers: WeakMap<PolicyTable, Answers>;
-  /** By list of policies and direction, likewise. */
-  readonly keys: WeakMap<readonly Policy[], Map<string, string>>;
 }
 
-/** Policies that ask for proofs, by direction. */
-export type Asking = { readonly [direction in Direction]: ReadonlySet<Policy> };
-
-export function askingFor(policies: readonly Policy[]): Asking {
-  const asking = { egress: new Set<Policy>(), ingress: new Set<Policy>() };
-  for (const policy of policies)
-    for (const { direction, authentication } of policy.rules)
-      if (authentication !== undefined && strictness(authentication) > 0) asking[direction].add(policy);
-  return asking;
+/** Whether the policy asks for proofs. */
+export function asksForProofs({ rules }: Policy, direction?: Direction): boolean {
+  return rules.some(
+    (rule) => strictness(rule.authentication) > 0 && (direction === undefined || rule.direction === direction),
+  );
 }
 
 /** One identity's policy in one direction; the same object for all that share it. */
@@ -70,36 +64,30 @@ export class Half {
 }
 
 export class Halves {
-  readonly #asking: Asking;
   readonly #options: HalvesOptions;
   readonly #byPlaced: { readonly [direction in Direction]: Map<Placed, Half> } = {
     egress: new Map(),
     ingress: new Map(),
   };
   readonly #byKey = new Map<string, Half>();
+  readonly #asking = new Map<TableSpec, boolean>();
 
-  constructor(asking: Asking, options: HalvesOptions) {
-    this.#asking = asking;
+  constructor(options: HalvesOptions) {
     this.#options = options;
   }
 
   /** undefined: none of its policies asks for proofs in this direction. */
   asking(placed: Placed, direction: Direction): Half | undefined {
-    const asking = this.#asking[direction];
-    const asks = asking.size > 0 && this.#options.selecting(placed.labels).some((policy) => asking.has(policy));
+    const spec = this.#options.specOf(placed, direction);
+    const asks = remember(this.#asking, spec, () => spec.policies.some((policy) => asksForProofs(policy, direction)));
     return asks ? this.half(placed, direction) : undefined;
   }
 
   half(placed: Placed, direction: Direction): Half {
-    return remember(this.#byPlaced[direction], placed, () => this.#find(placed, direction));
-  }
-
-  #find(placed: Placed, direction: Direction): Half {
-    const { selecting, tableOf, answers, keys } = this.#options;
-    const all = selecting(placed.labels);
-    const concerned = (): readonly Policy[] => all.filter((policy) => concerns(policy, direction));
-    const known = remember(keys, all, () => new Map());
-    const key = remember(known, direction, () => tableKey(direction, concerned()));
-    return remember(this.#byKey, key, () => new Half(key, () => tableOf(key, direction, concerned()), answers));
+    return remember(this.#byPlaced[direction], placed, () => {
+      const spec = this.#options.specOf(placed, direction);
+      const load = (): NamedTable => this.#options.tableOf(spec);
+      return remember(this.#byKey, spec.key, () => new Half(spec.key, load, this.#options.answers));
+    });
   }
 }

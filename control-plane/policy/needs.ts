@@ -5,8 +5,9 @@
  */
 import { DIRECTIONS, type Direction } from '../model/policy.ts';
 import type { NodeNeeds, ServiceAccountRef } from '../model/snapshot.ts';
-import { type Column, longest } from './answers.ts';
+import type { Column } from './answers.ts';
 import type { Halves } from './halves.ts';
+import { longest } from './keys.ts';
 import type { Placed } from './placement.ts';
 import { remember } from './remember.ts';
 
@@ -84,8 +85,8 @@ export class Passes {
 }
 
 function meet(column: Column, other: Column): boolean {
-  return [...column.values(), ...other.values()].some((key) => {
-    const [first, second] = [longest(column, key), longest(other, key)];
+  return [...column.keys(), ...other.keys()].some((number) => {
+    const [first, second] = [longest(column, number), longest(other, number)];
     return first?.auth === 'required' && second?.allowed === true && second.auth !== 'always-fail';
   });
 }

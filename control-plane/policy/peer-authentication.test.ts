@@ -16,13 +16,14 @@ import {
 import { newCompiler, objectsOf, PODS, PROTOCOLS, policies } from './arbitrary.ts';
 import { Compiler } from './compile.ts';
 import { evaluateHalf } from './evaluate.ts';
+import { lookUp } from './kernel-model.ts';
 
 // Many questions, on machines that do other things as well.
 vi.setConfig({ testTimeout: 60_000 });
 
 const RUNS = 300;
-/** Those of rules, and one that no rule names. */
-const PORTS = [80, 81, 82, 443];
+/** Those of rules, in and beside their ranges. */
+const PORTS = [1, 79, 80, 81, 82, 91, 443];
 
 /** Every flow that rules tell apart. */
 const FLOWS = PROTOCOLS.flatMap((protocol) => PORTS.map((port) => ({ protocol, port })));
@@ -38,7 +39,7 @@ interface Identity {
 /** Of pods; read from what the snapshot says of addresses. */
 function identitiesOf(snapshot: Snapshot): Identity[] {
   return [...snapshot.identities.values()]
-    .filter(({ id }) => id > 3)
+    .filter(({ id }) => id >= 256)
     .map(({ id, labels: list }) => {
       const labels = labelsOf(list);
       const nodes = snapshot.addresses.filter(({ identity }) => identity === id).map(({ node }) => node);
@@ -57,13 +58,7 @@ function identitiesOf(snapshot: Snapshot): Identity[] {
 
 /** As the kernel asks: one look-up by the identity on the other node. */
 function asked(table: PolicyTable | undefined, identity: number, protocol: number, port: number): string {
-  const found = table?.entries
-    .filter(
-      (e) =>
-        e.identity === identity && (e.prefix < 16 || e.protocol === protocol) && (e.prefix < 32 || e.port === port),
-    )
-    .sort((a, b) => b.prefix - a.prefix)[0];
-  return found?.auth ?? 'none';
+  return (table && lookUp(table, identity, protocol, port)?.auth) ?? 'none';
 }
 
 test('what a table asks of a flow to another node is what the ingress policy there does, by the evaluator', () => {

@@ -5,11 +5,11 @@
 import { createHash } from 'node:crypto';
 import { formatRuleRef, type Origin } from '../model/policy.ts';
 import { PEER_AUTHENTICATION, type PolicyTable, type TableEntry } from '../model/snapshot.ts';
-import { type Answer, type Column, longest } from './answers.ts';
+import type { Answer, Column } from './answers.ts';
 import type { Half, Halves } from './halves.ts';
+import { coversOf, keyNumber, longest, portNumber } from './keys.ts';
 import type { Placed } from './placement.ts';
 import { remember } from './remember.ts';
-import { coversOf, keyNumber } from './settle.ts';
 
 /** Digits of the name of a content. */
 const DIGITS = 24;
@@ -85,8 +85,8 @@ export class Demands {
 }
 
 function isNews(answer: Answer, column: Column): boolean {
-  const [nearest] = coversOf({ ...answer, identity: 0 });
-  const wider = nearest && longest(column, nearest);
+  const [nearest] = coversOf(portNumber(answer));
+  const wider = nearest === undefined ? undefined : longest(column, nearest);
   if (answer.auth === 'none') return wider !== undefined && wider.auth !== 'none';
   return answer.auth !== wider?.auth || answer.rule !== wider.rule;
 }

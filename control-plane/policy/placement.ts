@@ -7,6 +7,8 @@ import { remember } from './remember.ts';
 export interface Placed {
   readonly identity: number;
   readonly labels: Labels;
+  /** Its namespace is only audited. */
+  readonly audited: boolean;
   /** What its certificate names: namespace and service account are labels of every identity. */
   readonly account: ServiceAccountRef;
   /** It has workloads here. */
@@ -16,29 +18,30 @@ export interface Placed {
 }
 
 /** A pod that this node enforces policy for. */
-export function isWorkload({ local, pod, addresses }: KnownPod): boolean {
-  return local && pod.netns !== '' && addresses.length > 0;
+export function isWorkload({ local, enrolled, pod, addresses }: KnownPod): boolean {
+  return local && enrolled && pod.netns !== '' && addresses.length > 0;
 }
 
-function isElsewhere({ local, addresses }: KnownPod): boolean {
-  return !local && addresses.length > 0;
+function isElsewhere({ local, enrolled, addresses }: KnownPod): boolean {
+  return !local && enrolled && addresses.length > 0;
 }
 
 export function placements(pods: readonly KnownPod[]): readonly Placed[] {
-  const found = new Map<number, { labels: Labels; here: boolean; readonly nodes: Set<string> }>();
+  const found = new Map<number, { known: KnownPod; here: boolean; readonly nodes: Set<string> }>();
   for (const known of pods) {
     const here = isWorkload(known);
     if (!here && !isElsewhere(known)) continue;
-    const entry = remember(found, known.identity, () => ({ labels: known.labels, here, nodes: new Set() }));
+    const entry = remember(found, known.identity, () => ({ known, here, nodes: new Set() }));
     if (here) entry.here = true;
     else entry.nodes.add(known.pod.nodeName);
   }
-  return [...found].map(([identity, { labels, here, nodes }]) => ({
+  return [...found].map(([identity, { known, here, nodes }]) => ({
     identity,
-    labels,
+    labels: known.labels,
+    audited: known.audited,
     account: {
-      namespace: labels.get(`k8s:${NAMESPACE_KEY}`) ?? '',
-      serviceAccount: labels.get(`k8s:${SERVICE_ACCOUNT_KEY}`) ?? '',
+      namespace: known.labels.get(`k8s:${NAMESPACE_KEY}`) ?? '',
+      serviceAccount: known.labels.get(`k8s:${SERVICE_ACCOUNT_KEY}`) ?? '',
     },
     here,
     nodes,
@@ -47,5 +50,5 @@ export function placements(pods: readonly KnownPod[]): readonly Placed[] {
 
 /** Other nodes with pods. */
 export function nodesOf(pods: readonly KnownPod[]): ReadonlySet<string> {
-  return new Set(pods.flatMap((known) => (isElsewhere(known) ? known.pod.nodeName : [])));
+  return new Set(pods.flatMap(({ local, addresses, pod }) => (!local && addresses.length > 0 ? pod.nodeName : [])));
 }

@@ -3,9 +3,12 @@ import type { Numbers } from '../identity/numbers.ts';
 import { addressKey, formatAddress } from '../model/address.ts';
 import { ERRORS, type ErrorCode } from '../model/error-codes.ts';
 import { type Labels, labelList } from '../model/labels.ts';
-import type { NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
+import type { NamedPort, NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
 import type { IdentityInfo, Issue } from '../model/snapshot.ts';
+import type { IdentityPorts } from './compile-table.ts';
 import { podLabels, RESERVED_IDENTITIES } from './identities.ts';
+import { portText, unionOfPorts } from './named-ports.ts';
+import { remember, sameItems } from './remember.ts';
 
 export interface KnownPod {
   readonly pod: PodObject;
@@ -14,6 +17,10 @@ export interface KnownPod {
   readonly labels: Labels;
   readonly labelList: readonly string[];
   readonly local: boolean;
+  /** Policy is enforced for it, on its node. */
+  readonly enrolled: boolean;
+  /** Its namespace is only audited. */
+  readonly audited: boolean;
   /** Those of its addresses that are its own. */
   readonly addresses: readonly Uint8Array[];
 }
@@ -23,6 +30,8 @@ export interface PodView {
   /** Reserved ones included. */
   readonly identities: ReadonlyMap<number, Labels>;
   readonly identityInfos: ReadonlyMap<number, IdentityInfo>;
+  /** Named ports of the pods of an identity, on whatever node; identities without are missing. */
+  readonly ports: IdentityPorts;
   readonly issues: readonly Issue[];
 }
 
@@ -37,14 +46,17 @@ interface Derived {
 export class Pods {
   readonly #numbers: Numbers;
   readonly #nodeName: string;
+  readonly #isEnrolled: (namespace: NamespaceObject | undefined) => boolean;
   readonly #derived = new WeakMap<PodObject, Derived>();
   #last: { readonly objects: ObjectSet; readonly view: PodView } | undefined;
   /** Who had an address last time keeps it. */
   #owners: ReadonlyMap<string, string> = new Map();
 
-  constructor(numbers: Numbers, nodeName: string) {
+  /** @param isEnrolled whether policy is enforced for pods of a namespace; undefined is one that no source knows */
+  constructor(numbers: Numbers, nodeName: string, isEnrolled: (namespace: NamespaceObject | undefined) => boolean) {
     this.#numbers = numbers;
     this.#nodeName = nodeName;
+    this.#isEnrolled = isEnrolled;
   }
 
   /** The same view object while neither pods nor namespaces change. */
@@ -67,16 +79,28 @@ export class Pods {
     const identities = new Map<number, Labels>(RESERVED_IDENTITIES);
     const issues: Issue[] = [];
     const before = this.#last?.view.identities;
-    const pods = candidates.map(({ pod, labels, list, addressKeys }): KnownPod => {
+    const pods = candidates.map(({ pod, namespace, labels, list, addressKeys }): KnownPod => {
       const identity = this.#numbers.identity(list);
       const shared = identities.get(identity) ?? sameLabels(before?.get(identity), labels);
       identities.set(identity, shared);
       const local = pod.nodeName === '' || pod.nodeName === this.#nodeName;
       const addresses = pod.addresses.filter((_, i) => owners.get(addressKeys[i] ?? '') === nameOf(pod));
       issues.push(...problems(pod, local, addressKeys, owners));
-      return { pod, identity, labels: shared, labelList: list, local, addresses };
+      const [enrolled, audited] = [this.#isEnrolled(namespace), namespace?.audit === true];
+      return { pod, identity, labels: shared, labelList: list, local, enrolled, audited, addresses };
     });
-    return { pods, ...this.#identities(identities), issues };
+    return { pods, ...this.#identities(identities), ports: this.#ports(pods), issues };
+  }
+
+  /** The map of last time where it says the same. */
+  #ports(pods: readonly KnownPod[]): IdentityPorts {
+    const lists = new Map<number, Set<readonly NamedPort[]>>();
+    for (const { pod, identity } of pods)
+      if (pod.namedPorts.length > 0) remember(lists, identity, () => new Set()).add(pod.namedPorts);
+    const ports = new Map([...lists].map(([identity, each]) => [identity, unionOfPorts(each)]));
+    const before = this.#last?.view.ports;
+    const same = before?.size === ports.size && [...ports].every(([id, list]) => samePorts(before.get(id), list));
+    return same ? before : ports;
   }
 
   /** The maps of last time where the identities are the same: tables made from them are still right. */
@@ -106,8 +130,8 @@ function sameLabels(before: Labels | undefined, labels: Labels): Labels {
   return before && labelList(before).join('\n') === labelList(labels).join('\n') ? before : labels;
 }
 
-function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
+function samePorts(a: readonly NamedPort[] | undefined, b: readonly NamedPort[]): boolean {
+  return a?.length === b.length && a.every((port, i) => b[i] !== undefined && portText(port) === portText(b[i]));
 }
 
 function nameOf(pod: PodObject): string {

@@ -10,3 +10,8 @@ export function remember<K, V extends NonNullable<unknown>>(
   map.set(key, made);
   return made;
 }
+
+/** Whether two lists hold the same objects in the same order. */
+export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a === b || (a.length === b.length && a.every((item, i) => item === b[i]));
+}

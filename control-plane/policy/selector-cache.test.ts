@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Labels, reservedLabels } from '../model/labels.ts';
-import type { Entity, Peers } from '../model/policy.ts';
+import type { Entity, Peers, Selector } from '../model/policy.ts';
 import { SelectorCache } from './selector-cache.ts';
 
 const app = (name: string): Labels => new Map([['k8s:app', name]]);
@@ -67,4 +67,30 @@ test('entities name reserved identities and pods, and `all` names nobody', () =>
   expect([...cache.idsOf(entities('all'))]).toEqual([]);
   expect([...cache.idsOf(entities('host', 'world'))]).toEqual([1, 2]);
   expect([...cache.idsOf({ kind: 'any' })]).toEqual([]);
+});
+
+test('selectors reach reserved identities only by naming them, whatever they ask of other labels', () => {
+  const cache = new SelectorCache();
+  const outside: Labels = new Map([
+    ['cidr:192.0.2.0/24', ''],
+    ['reserved:world', ''],
+  ]);
+  cache.update(
+    new Map([
+      [1, reservedLabels('host')],
+      [300, app('web')],
+      [1 << 24, outside],
+    ]),
+  );
+  const by = (selector: Selector): number[] => [
+    ...cache.idsOf({ kind: 'selected', selectors: [selector], entities: [] }),
+  ];
+  const matchLabels = new Map<string, string>();
+  expect(by({ matchLabels })).toEqual([300]);
+  const notDb = { key: 'any:app', operator: 'NotIn', values: ['db'] } as const;
+  expect(by({ matchLabels, matchExpressions: [notDb] })).toEqual([300]);
+  expect(by({ matchLabels: new Map([['reserved:host', '']]) })).toEqual([1]);
+  expect(by({ matchLabels, matchExpressions: [{ key: 'any:world', operator: 'Exists', values: [] }] })).toEqual([
+    1 << 24,
+  ]);
 });

@@ -1,7 +1,14 @@
 /** Which identities does each rule's peer part name? Kept from revision to revision; a changed identity is matched alone. */
-import type { Labels } from '../model/labels.ts';
-import type { Peers, Policy } from '../model/policy.ts';
-import { names } from './peers.ts';
+import { createHash } from 'node:crypto';
+import { LOCAL_IDENTITIES } from '../identity/late-ids.ts';
+import { formatPrefix } from '../model/address.ts';
+import { nameMatchText } from '../model/dns-name.ts';
+import { type Labels, selectorText } from '../model/labels.ts';
+import type { Peers } from '../model/policy.ts';
+import { mayNamePods, names } from './peers.ts';
+
+/** Texts of longer peer parts are kept as their digest. */
+const LONG_TEXT = 1000;
 
 interface Match {
   readonly peers: Peers;
@@ -14,6 +21,9 @@ export class SelectorCache {
   readonly #matches = new Map<string, Match>();
   readonly #texts = new WeakMap<Peers, string>();
   #identities: ReadonlyMap<number, Labels> = new Map();
+  /** Those of addresses outside: all that ranges and names can match. */
+  #outside: readonly (readonly [number, Labels])[] = [];
+  #changed: ReadonlySet<number> = new Set();
   #round = 0;
 
   /**
@@ -24,6 +34,7 @@ export class SelectorCache {
     const before = this.#identities;
     for (const [text, match] of this.#matches) if (match.used < this.#round) this.#matches.delete(text);
     this.#round++;
+    this.#changed = new Set();
     if (identities === before) return;
     const gone = [...before.keys()].filter((id) => !identities.has(id));
     const changed = [...identities].filter(([id, labels]) => before.get(id) !== labels);
@@ -34,24 +45,31 @@ export class SelectorCache {
         else ids.delete(id);
     }
     this.#identities = identities;
+    this.#outside = [...identities].filter(([id]) => id >= LOCAL_IDENTITIES.first);
+    this.#changed = new Set([...gone, ...changed.map(([id]) => id)]);
   }
 
-  /** Identities that the peer part names; one that takes everybody without naming them has none. */
+  /** Identities that came, went or have other labels in this revision: nothing else can be in other sets than before. */
+  get changed(): ReadonlySet<number> {
+    return this.#changed;
+  }
+
+  /**
+   * Identities that the peer part names; one that takes everybody without naming them has none. Kept up to date as long as each
+   * revision asks for it.
+   */
   idsOf(peers: Peers): ReadonlySet<number> {
     const text = this.#textOf(peers);
     let match = this.#matches.get(text);
     if (match === undefined) {
-      const ids = [...this.#identities].filter(([, labels]) => names(peers, labels)).map(([id]) => id);
-      match = { peers, ids: new Set(ids), used: 0 };
+      const ids = new Set<number>();
+      for (const [id, labels] of mayNamePods(peers) ? this.#identities : this.#outside)
+        if (names(peers, labels)) ids.add(id);
+      match = { peers, ids, used: 0 };
       this.#matches.set(text, match);
     }
     match.used = this.#round;
     return match.ids;
-  }
-
-  /** Says that policies whose table is not made anew still need theirs. */
-  keep(policies: readonly Policy[]): void {
-    for (const { rules } of policies) for (const { peers } of rules) this.idsOf(peers);
   }
 
   /** How many peer parts it knows. */
@@ -62,11 +80,18 @@ export class SelectorCache {
   #textOf(peers: Peers): string {
     const known = this.#texts.get(peers);
     if (known !== undefined) return known;
-    const text =
-      peers.kind === 'any'
-        ? ''
-        : JSON.stringify([peers.entities, peers.selectors.map(({ matchLabels }) => [...matchLabels])]);
-    this.#texts.set(peers, text);
-    return text;
+    const text = peers.kind === 'any' ? '' : textOf(peers);
+    const short = text.length > LONG_TEXT ? createHash('sha256').update(text).digest('hex') : text;
+    this.#texts.set(peers, short);
+    return short;
   }
+}
+
+function textOf({ entities, selectors, cidrs = [], names: list = [] }: Exclude<Peers, { kind: 'any' }>): string {
+  return JSON.stringify([
+    entities,
+    selectors.map(selectorText),
+    cidrs.map(({ prefix, except }) => [prefix, ...except].map(formatPrefix).join(' ')),
+    list.map(nameMatchText),
+  ]);
 }

@@ -12,7 +12,7 @@ spec: { endpointSelector: {}, ingress: [${rule}] }
 }
 const GOOD = policy('{ fromEntities: [world] }');
 const OTHER = policy('{ fromEntities: [host] }');
-const BAD = policy('{ fromCIDR: [] }');
+const BAD = policy('{ fromGroups: [] }');
 const MALFORMED = 'a: [\n';
 
 /** The inventory after each file was set to each content in turn; undefined takes it away. */

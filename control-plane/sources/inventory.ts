@@ -4,7 +4,17 @@
  */
 import type { ApiObject, ParsedFile } from '../api/manifests.ts';
 import { ERRORS } from '../model/error-codes.ts';
-import type { MeshNode, NamespaceObject, NodeObject, ObjectSet, PodObject, PolicyObject } from '../model/objects.ts';
+import type {
+  CidrGroupObject,
+  EndpointSliceObject,
+  MeshNode,
+  NamespaceObject,
+  NodeObject,
+  ObjectSet,
+  PodObject,
+  PolicyObject,
+  ServiceObject,
+} from '../model/objects.ts';
 import type { Issue } from '../model/snapshot.ts';
 
 type PolicyEntry = ApiObject & { readonly kind: 'Policy' };
@@ -48,6 +58,9 @@ export class Inventory {
     const pods: PodObject[] = [];
     const nodes: NodeObject[] = [];
     const meshNodes: MeshNode[] = [];
+    const services: ServiceObject[] = [];
+    const endpointSlices: EndpointSliceObject[] = [];
+    const cidrGroups: CidrGroupObject[] = [];
     const policies: PolicyObject[] = [];
     const good = new Map<string, ApiObject>();
     for (const [key, { object, stale }] of seen) {
@@ -58,10 +71,14 @@ export class Inventory {
       else if (counts?.kind === 'Pod' && counts.object) pods.push(counts.object);
       else if (counts?.kind === 'Node' && counts.object) nodes.push(counts.object);
       else if (counts?.kind === 'SidestepNode' && counts.object) meshNodes.push(counts.object);
+      else if (counts?.kind === 'Service' && counts.object) services.push(counts.object);
+      else if (counts?.kind === 'EndpointSlice' && counts.object) endpointSlices.push(counts.object);
+      else if (counts?.kind === 'CiliumCIDRGroup' && counts.object) cidrGroups.push(counts.object);
     }
     this.#good = good;
     for (const policy of policies) for (const each of policy.issues) issues.add(each);
-    return { namespaces, pods, nodes, meshNodes, policies, issues: [...issues] };
+    const others = { services, endpointSlices, cidrGroups };
+    return { namespaces, pods, nodes, meshNodes, ...others, policies, issues: [...issues] };
   }
 }
 

@@ -49,8 +49,12 @@ export interface LabEndpoint {
   readonly ingress?: string;
   /** What peers on other nodes ask for; absent: nothing. */
   readonly authentication?: string;
+  /** With what is only audited; absent: nothing is. */
+  readonly auditEgress?: string;
+  readonly auditIngress?: string;
   readonly master?: number;
   readonly namespaceId?: number;
+  readonly learnsNames?: boolean;
 }
 
 export interface Outcome {
@@ -90,6 +94,7 @@ export class Lab implements Disposable {
       flows: options.flows ?? 65536,
       policyEntries: 65536,
       ipcache: 4096,
+      prefixes: 4096,
       endpoints: 256,
       flowQuota: options.flowQuota ?? 1_000_000,
       ringBytes: 1 << 20,
@@ -129,9 +134,13 @@ export class Lab implements Disposable {
         namespaceId: endpoint.namespaceId ?? 1,
         masterIfindex: endpoint.master ?? 0,
         mac: WORKLOAD_MAC,
-        flags: endpoint.ifindex === HERE ? EndpointFlag.ENDPOINT_CHECK_MAC : 0,
+        flags:
+          (endpoint.ifindex === HERE ? EndpointFlag.ENDPOINT_CHECK_MAC : 0) |
+          (endpoint.learnsNames ? EndpointFlag.ENDPOINT_LEARNS_NAMES : 0),
         version: 1,
-        authenticationTable: endpoint.authentication === undefined ? 0 : this.tables.idOf(endpoint.authentication),
+        authenticationTable: this.#tableId(endpoint.authentication),
+        auditEgressTable: this.#tableId(endpoint.auditEgress),
+        auditIngressTable: this.#tableId(endpoint.auditIngress),
       }),
     );
     this.map('quotas').update(
@@ -143,6 +152,10 @@ export class Lab implements Disposable {
         encodeAddressKey({ scope: 0, address: parseAddress(address) }),
         encodeEndpointAddress({ ifindex: endpoint.ifindex, generation: 1 }),
       );
+  }
+
+  #tableId(key: string | undefined): number {
+    return key === undefined ? 0 : this.tables.idOf(key);
   }
 
   /** Tokens that new endpoints start with. */
@@ -174,7 +187,7 @@ export class Lab implements Disposable {
   }
 
   run(
-    program: 'from_workload' | 'to_workload' | 'put_back',
+    program: 'from_workload' | 'to_workload' | 'put_back' | 'put_back_dns',
     packet: Uint8Array,
     ingressIfindex = 0,
     mark = 0,
@@ -190,8 +203,8 @@ export class Lab implements Disposable {
   }
 
   /** To the workload on ifindex 1, as if it came in by `ingressIfindex` (0: made by this host). */
-  deliver(spec: PacketSpec, ingressIfindex = 99): Outcome {
-    return this.run('to_workload', frame(spec), ingressIfindex);
+  deliver(spec: PacketSpec, ingressIfindex = 99, mark = 0): Outcome {
+    return this.run('to_workload', frame(spec), ingressIfindex, mark);
   }
 
   /** Waits until `count` events have come since the last call and takes them. @throws after 5 s */
@@ -226,7 +239,7 @@ export class Lab implements Disposable {
     const high = word(from, at) > word(to, at);
     const [low, lowPort] = high ? [to, destinationPort] : [from, sourcePort];
     const [top, highPort] = high ? [from, sourcePort] : [to, destinationPort];
-    const key = { scope: 0, protocol: 6, leg: LEG_ENVOY, low, high: top, lowPort, highPort };
+    const key = { scope: 0, protocol: 6, leg: LEG_ENVOY, echo: 0, low, high: top, lowPort, highPort };
     const flags = FlowFlag.FLOW_CLOSE_REPORTED | (high ? FlowFlag.FLOW_INITIATOR_IS_HIGH : 0);
     const value = new Uint8Array(FLOW_SIZE);
     const view = new DataView(value.buffer);

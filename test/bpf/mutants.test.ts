@@ -41,8 +41,8 @@ const KERNEL_MUTANTS = [
   {
     name: 'direction',
     file: 'lib/flow.h',
-    right: 'err = decide_half(to->ingress_table,',
-    wrong: 'err = decide_half(to->egress_table,',
+    right: 'ingress ? end->ingress_table : end->egress_table, peer',
+    wrong: 'end->egress_table, peer',
   },
   {
     name: 'redirect',
@@ -85,8 +85,8 @@ const COMPILER_MUTANTS = [
   {
     name: 'the sum of HTTP rules',
     file: 'policy/decision-points.ts',
-    right: '[...own, ...counting(everybody)]',
-    wrong: '[...own]',
+    right: '[...new Set([...ours, ...everybodys])]',
+    wrong: '[...ours]',
   },
 ];
 

@@ -118,6 +118,7 @@ class World {
       serviceAccount: 'default',
       nodeName: i < 3 ? 'here' : 'there',
       hostNetwork: false,
+      namedPorts: [],
       netns: `/run/netns/pod-${i}`,
       addresses: [parseAddress(`10.1.0.${i + 1}`), parseAddress(`fd01::${i + 1}`)],
       origin: 'test',
@@ -138,10 +139,13 @@ class World {
 
   objects(policies: readonly Policy[]): ObjectSet {
     return {
-      namespaces: [{ name: 'shop', labels: new Map([['team', 'red']]) }],
+      namespaces: [{ name: 'shop', labels: new Map([['team', 'red']]), audit: false }],
       pods: this.pods,
       nodes: [],
       meshNodes: [],
+      services: [],
+      endpointSlices: [],
+      cidrGroups: [],
       policies: policies.map((policy) => ({ ref: policy.ref, origin: 'test', state: 'accepted', policy, issues: [] })),
       issues: [],
     };
@@ -347,7 +351,9 @@ function judgeHalf(
       ? undefined
       : `kernel decided (${kernel.verdict}), evaluator has nothing to decide`;
   const expected = describe(answer);
-  const verdict = { none: 'none', allow: 'ALLOWED', redirect: 'ALLOWED proxied', deny: 'DENIED' }[kernel.verdict];
+  const verdict = { none: 'none', allow: 'ALLOWED', redirect: 'ALLOWED proxied', dns: 'ALLOWED dns', deny: 'DENIED' }[
+    kernel.verdict
+  ];
   const got = `${verdict} ${kernel.match} ${describeOrigin(origins.get(kernel.rule))}`;
   return got === expected ? undefined : `kernel ${got}, evaluator ${expected}`;
 }

@@ -1,6 +1,7 @@
 /** A snapshot as readable text: what golden cases hold. Numbers are written as names, so that hashing does not show. */
 import { stringify } from 'yaml';
 import { formatAddress, isMappedIpv4, MAPPED_BITS } from '../../control-plane/model/address.ts';
+import { nameMatchText } from '../../control-plane/model/dns-name.ts';
 import {
   formatPolicyRef,
   formatRuleRef,
@@ -9,6 +10,7 @@ import {
   PROTOCOLS,
 } from '../../control-plane/model/policy.ts';
 import {
+  type Admission,
   type Issue,
   PEER_AUTHENTICATION,
   type PolicyTable,
@@ -18,7 +20,16 @@ import {
   type TableEntry,
 } from '../../control-plane/model/snapshot.ts';
 
-const RESERVED: Readonly<Record<number, string>> = { 0: 'any', 1: 'host', 2: 'world', 3: 'unmanaged' };
+const RESERVED: Readonly<Record<number, string>> = {
+  0: 'any',
+  1: 'host',
+  2: 'world',
+  3: 'unmanaged',
+  6: 'remote-node',
+  7: 'kube-apiserver',
+};
+/** Of addresses outside. */
+const FIRST_LOCAL_IDENTITY = 1 << 24;
 
 /** Every table with the endpoints that share it, then what Envoy holds requests against, then the addresses. */
 export function renderEntries(snapshot: Snapshot): string {
@@ -31,14 +42,16 @@ export function renderEntries(snapshot: Snapshot): string {
       names.get(entry.identity) ?? `#${entry.identity}`,
       portOf(entry),
       originText(snapshot.origins.get(entry.rule)),
-      ...(entry.verdict === 'redirect' ? [`ruleset ${entry.ruleset}`] : []),
+      ...(entry.ruleset === 0 ? [] : [`ruleset ${entry.ruleset}`]),
       ...authText(entry),
     ]);
     lines.push(...align(rows).sort(), '');
   }
   for (const ruleset of [...snapshot.rulesets.values()].sort((a, b) => a.id - b.id)) {
     lines.push(`ruleset ${ruleset.id} of ${ruleset.direction}`);
-    lines.push(...align(ruleset.rules.map(({ ref, match }) => [matchText(match), formatRuleRef(ref)])), '');
+    lines.push(...align(admissionRows(ruleset)), '');
+    if (ruleset.shadow)
+      lines.push(`ruleset ${ruleset.id} if everything were enforced`, ...align(admissionRows(ruleset.shadow)), '');
   }
   const addresses = snapshot.addresses.map(({ address, identity, node }) => [
     formatAddress(address),
@@ -54,9 +67,12 @@ export function renderEntries(snapshot: Snapshot): string {
 
   function title({ direction, key }: PolicyTable): string {
     const kind = key.startsWith(PEER_AUTHENTICATION) ? 'authentication' : direction;
-    const users = snapshot.workloads.filter((workload) => workload.tables[kind] === key);
+    const audit = direction === 'egress' ? 'auditEgress' : 'auditIngress';
+    const isAudit = snapshot.workloads.some((workload) => workload.tables[audit] === key);
+    const users = snapshot.workloads.filter((workload) => workload.tables[isAudit ? audit : kind] === key);
     const names = users.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
-    return kind === 'authentication' ? `what peers elsewhere ask of ${names}` : `${kind} of ${names}`;
+    if (kind === 'authentication') return `what peers elsewhere ask of ${names}`;
+    return `${kind} of ${names}${isAudit ? ', if everything were enforced' : ''}`;
   }
   function defaultOf({ enforcing, defaultRule }: PolicyTable): string {
     return enforcing ? `default deny: ${originText(snapshot.origins.get(defaultRule))}` : 'open';
@@ -89,22 +105,33 @@ function identityNames(snapshot: Snapshot): ReadonlyMap<number, string> {
     const pods = (names.get(identity)?.split(', ') ?? []).concat(`${namespace}/${pod}`);
     names.set(identity, [...new Set(pods)].join(', '));
   }
+  for (const { id, labels } of snapshot.identities.values())
+    if (id >= FIRST_LOCAL_IDENTITY) names.set(id, labels.filter((label) => label !== 'reserved:world').join(' '));
   return names;
 }
 
 function portOf({ protocol, port, prefix }: TableEntry): string {
   const name = Object.entries(PROTOCOLS).find(([, number]) => number === protocol)?.[0] ?? String(protocol);
-  return prefix === 0 ? 'all' : prefix === 16 ? `*/${name}` : `${port}/${name}`;
+  const last = port + 2 ** (32 - prefix) - 1;
+  return prefix === 0 ? 'all' : prefix === 16 ? `*/${name}` : `${last === port ? port : `${port}-${last}`}/${name}`;
 }
 
 /** Nothing where nothing is said; `host` and `world` are never authenticated, which is not repeated each time. */
 function authText({ identity, auth }: TableEntry): string[] {
-  const exempt = RESERVED[identity] === 'host' || RESERVED[identity] === 'world';
+  const exempt = ['host', 'world'].includes(RESERVED[identity] ?? '') || identity >= FIRST_LOCAL_IDENTITY;
   return auth === 'inherit' || (auth === 'none' && exempt) ? [] : [`authentication ${auth}`];
 }
 
 function accountsText(accounts: readonly ServiceAccountRef[]): string {
   return accounts.map(({ namespace, serviceAccount }) => `${namespace}/${serviceAccount}`).join(', ');
+}
+
+function admissionRows({ rules, serverNames = [], dns = [] }: Admission): string[][] {
+  return [
+    ...rules.map(({ ref, match }) => [matchText(match), formatRuleRef(ref)]),
+    ...serverNames.map(({ ref, names }) => [`TLS name ${names.join(', ')}`, formatRuleRef(ref)]),
+    ...dns.map(({ ref, match }) => [`query ${nameMatchText(match)}`, formatRuleRef(ref)]),
+  ];
 }
 
 function matchText(match: HttpMatch | undefined): string {

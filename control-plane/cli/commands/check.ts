@@ -10,6 +10,7 @@ const SIZES = {
   flows: 1024,
   policyEntries: 1024,
   ipcache: 1024,
+  prefixes: 1024,
   endpoints: 16,
   flowQuota: 1024,
   ringBytes: 65536,

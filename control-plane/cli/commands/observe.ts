@@ -1,14 +1,13 @@
 /** `sidestep observe`: flows, with Hubble's flags and lines. */
-import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import type { FlowQuery } from '../../agent/server.ts';
 import { SidestepError } from '../../model/error.ts';
 import { compileFilter, FILTER_OPTIONS, type FilterOption, type FilterTerm } from '../../observe/filter.ts';
-import type { Flow, FlowResponse } from '../../observe/flow.ts';
+import type { FlowResponse } from '../../observe/flow.ts';
 import { FlowPrinter, OUTPUT_FORMATS, type OutputFormat } from '../../observe/format.ts';
 import { getLines } from '../client.ts';
 import { type Io, wantsColor } from '../io.ts';
+import { readRecords } from './records.ts';
 
 const DEFAULT_LAST = 20;
 /** As in Hubble. */
@@ -30,6 +29,7 @@ const FILTER_HELP: Partial<Record<FilterOption, string>> = {
   'http-method': 'GET, POST, …',
   'http-path': 'the path of a request matches this regular expression somewhere',
   'http-status': 'code of a response: 404, or 4+ and 50+ for all that begin so',
+  'dns-query': 'regular expression in the name that is asked for, which ends with a dot',
   'tcp-flags': 'flags that are all set, e.g. SYN,ACK',
 };
 const SHORT: Partial<Record<FilterOption, string>> = { namespace: '-n, ', type: '-t, ', label: '-l, ' };
@@ -186,54 +186,11 @@ function queryOf(options: Options, filter: readonly FilterTerm[]): FlowQuery {
 
 /** The same query over a recording. */
 async function* readFile(file: string, query: FlowQuery): AsyncGenerator<string> {
-  const input = file === '-' ? process.stdin : createReadStream(file);
   const test = compileFilter(query.filter ?? []);
   const found: string[] = [];
-  let number = 0;
-  try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      number++;
-      if (line.trim() === '') continue;
-      const response = parseLine(line, file, number);
-      if (matches(response, test, query)) found.push(line);
-    }
-  } catch (cause) {
-    if (cause instanceof SidestepError) throw cause;
-    throw new SidestepError(
-      'INPUT_INVALID',
-      `${file} cannot be read: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
-  }
+  for await (const { line, response } of readRecords(file)) if (matches(response, test, query)) found.push(line);
   const recorded = query.last === undefined ? found : found.slice(Math.max(0, found.length - query.last));
   yield* query.first === undefined ? recorded : recorded.slice(0, query.first);
-}
-
-function parseLine(line: string, file: string, number: number): FlowResponse {
-  try {
-    const value = JSON.parse(line) as FlowResponse;
-    if (isTime(value.time) && ('flow' in value ? isFlow(value.flow) : value.lost_events.source !== undefined))
-      return value;
-  } catch {
-    // Not JSON, or an object is missing: said below with its place.
-  }
-  throw new SidestepError('INPUT_INVALID', `${file}:${number} is not a recorded flow`, {
-    hint: 'Record with `sidestep observe -o json`.',
-  });
-}
-
-function isTime(text: string): boolean {
-  return !Number.isNaN(Date.parse(text));
-}
-
-/** Whether it has what filters and printers read without asking. */
-function isFlow({ time, IP, source, destination, event_type, verdict, Summary }: Flow): boolean {
-  return (
-    isTime(time) &&
-    [IP.source, IP.destination, verdict, Summary].every((text) => typeof text === 'string') &&
-    [source.labels, destination.labels].every(Array.isArray) &&
-    typeof event_type.type === 'number'
-  );
 }
 
 /** A loss is shown whatever the filter: what was lost may have matched. */

@@ -2,10 +2,11 @@
 import { type Command, Option } from 'commander';
 import type { PolicyRow } from '../../agent/view.ts';
 import { formatPolicyRef, formatRuleRef } from '../../model/policy.ts';
-import type { Issue } from '../../model/snapshot.ts';
 import type { CheckAnswer, CheckedHalf, CheckQuestion } from '../../policy/check.ts';
 import { EXIT, type Io } from '../io.ts';
 import { addList } from './list.ts';
+import { issueText } from './policy-issues.ts';
+import { addDiff, addRecommend } from './policy-recordings.ts';
 
 interface CheckOptions extends CheckQuestion {
   readonly filename: string;
@@ -16,6 +17,8 @@ export function addPolicyCommands(program: Command, io: Io): void {
   const policy = program.command('policy').description('ask what policy says, validate it, list what is in force');
   addCheck(policy, io);
   addValidate(policy, io);
+  addDiff(policy, io);
+  addRecommend(policy, io);
   addList<PolicyRow>(
     policy,
     io,
@@ -88,16 +91,6 @@ function addValidate(policy: Command, io: Io): void {
     });
 }
 
-/** One line to jump to, as compilers print them, and what to do. */
-function issueText(issues: readonly Issue[]): string {
-  return issues
-    .map(({ origin, code, object, message, hint }) => {
-      const what = object === '' ? message : `${object}: ${message}`;
-      return `${origin}: ${code}: ${what}\n    hint: ${hint}\n`;
-    })
-    .join('');
-}
-
 function checkText(question: CheckQuestion, answer: CheckAnswer, color: boolean): string {
   const request = question.http === undefined ? '' : `  ${[question.http, ...(question.header ?? [])].join(' ')}`;
   return [
@@ -119,6 +112,12 @@ function halfText({ reason, policies }: CheckedHalf, end: string): string {
       return `by ${names}`;
     case 'default-deny':
       return `default deny, switched on by ${names}; no rule admits it`;
+    case 'deny-rule':
+      return `denied by ${names}`;
+    case 'no-server-name':
+      return `no rule admits this TLS name; those of ${names} admit others`;
+    case 'no-dns-rule':
+      return `no DNS rule admits this query; those of ${names} admit others`;
     case 'no-http-rule':
       return `no HTTP rule admits this request; those of ${names} admit others`;
     case 'bad-path':
@@ -132,11 +131,11 @@ function halfText({ reason, policies }: CheckedHalf, end: string): string {
     case 'no-policy':
       return `no policy selects ${end} in this direction`;
     case 'no-endpoint':
-      return `${end} is not a pod; nothing is enforced there`;
+      return `${end} is not a pod, or not enrolled; nothing is enforced there`;
   }
 }
 
 function paint(verdict: CheckAnswer['verdict'], color: boolean): string {
   const text = verdict.padEnd('ALLOWED'.length);
-  return color ? `\u001b[${verdict === 'ALLOWED' ? 32 : 31}m${text}\u001b[0m` : text;
+  return color ? `\u001b[${{ ALLOWED: 32, AUDIT: 33, DENIED: 31 }[verdict]}m${text}\u001b[0m` : text;
 }
