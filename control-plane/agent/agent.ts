@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AttachKind } from '../datapath/attachments.ts';
 import { namespaceId, readBypass } from '../datapath/bypass.ts';
-import { readDrops, readForwarded, readStatistic } from '../datapath/counters.ts';
+import { readDrops, readForwarded, readStatistic, readStatistics } from '../datapath/counters.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { decodeEvents, EVENT_SIZE } from '../datapath/events.ts';
 import { purgeAddresses, sweepExpired } from '../datapath/flow-sweep.ts';
@@ -38,7 +38,7 @@ import type { HttpPlane } from './http-plane.ts';
 import { installedWireGuard } from './installed.ts';
 import type { Logger } from './log.ts';
 import { AgentMetrics } from './metrics.ts';
-import { NamingPlane } from './naming-plane.ts';
+import { type NameRow, NamingPlane } from './naming-plane.ts';
 import type { SecurePlane, SecureView, TunnelView } from './secure-plane.ts';
 import { AgentServer } from './server.ts';
 import type { RotationView } from './tunnel-rotation.ts';
@@ -463,6 +463,8 @@ class Agent implements AgentView, RunningAgent {
       maps: this.#maps(),
       drops: readDrops(counters),
       forwarded: readForwarded(counters),
+      statistics: readStatistics(this.#object.map('statistics')),
+      names: this.#naming.view(),
       config: Object.fromEntries(
         Object.entries(config).map(([name, value]) => [
           name,
@@ -561,6 +563,10 @@ class Agent implements AgentView, RunningAgent {
 
   identities(): readonly IdentityRow[] {
     return [...(this.#snapshot?.identities.values() ?? [])].sort((a, b) => a.id - b.id);
+  }
+
+  names(): readonly NameRow[] {
+    return this.#naming.list();
   }
 
   policies(): readonly PolicyRow[] {

@@ -13,6 +13,7 @@ const STATUS = {
   writes: { total: 0, lastChange: 0 },
   revision: { snapshot: 0, kernel: 0 },
   bypass: { all: false, namespaces: [] },
+  names: { names: 7, queries: 6, refused: 5, answers: 4, learned: 3, unlearned: 2, unreadable: 1 },
 } as unknown as AgentStatus;
 
 const NUMBERS: SecureNumbers = {
@@ -28,13 +29,15 @@ const NUMBERS: SecureNumbers = {
 };
 
 /** Lines of the given name, as they are scraped. */
-async function scraped(numbers: SecureNumbers | undefined): Promise<readonly string[]> {
+async function scraped(
+  numbers: SecureNumbers | undefined,
+  names = /^sidestep_(handshake|proof|pair|held|certificate|tunnel)/,
+): Promise<readonly string[]> {
   const { registry } = new AgentMetrics(
     '1',
     () => STATUS,
     () => numbers,
   );
-  const names = /^sidestep_(handshake|proof|pair|held|certificate|tunnel)/;
   return (await registry.metrics()).split('\n').filter((line) => names.test(line));
 }
 
@@ -62,4 +65,16 @@ test('nothing is said of what is not there: no expiry of no certificate, no tunn
   expect(await scraped({ ...NUMBERS, soonestExpiry: undefined, tunnelUp: false })).toContain('sidestep_tunnel_up 0');
   expect((await scraped({ ...NUMBERS, soonestExpiry: undefined })).join()).not.toContain('certificate_expiry');
   expect(await scraped(undefined)).toEqual([]);
+});
+
+test('DNS messages are counted by what became of them', async () => {
+  expect(await scraped(undefined, /^sidestep_dns/)).toEqual([
+    'sidestep_dns_messages_total{outcome="queries"} 6',
+    'sidestep_dns_messages_total{outcome="refused"} 5',
+    'sidestep_dns_messages_total{outcome="answers"} 4',
+    'sidestep_dns_messages_total{outcome="learned"} 3',
+    'sidestep_dns_messages_total{outcome="unlearned"} 2',
+    'sidestep_dns_messages_total{outcome="unreadable"} 1',
+    'sidestep_dns_names 7',
+  ]);
 });

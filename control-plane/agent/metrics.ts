@@ -6,6 +6,8 @@ import type { HttpRecord } from '../observe/http-flow.ts';
 import type { SecureNumbers } from './secure-plane.ts';
 import type { AgentStatus } from './view.ts';
 
+const DNS_OUTCOMES = ['queries', 'refused', 'answers', 'learned', 'unlearned', 'unreadable'] as const;
+
 export class AgentMetrics {
   readonly registry = new Registry();
   readonly #flows: Counter<'verdict' | 'type'>;
@@ -51,6 +53,10 @@ export class AgentMetrics {
       g.set(s.writes.total),
     );
     gauge('sidestep_policy_revision', 'Revision in the kernel.', [], (g, s) => g.set(s.revision.kernel));
+    gauge('sidestep_dns_messages_total', 'DNS messages put aside, by what became of them.', ['outcome'], (g, s) => {
+      for (const outcome of DNS_OUTCOMES) g.set({ outcome }, s.names[outcome]);
+    });
+    gauge('sidestep_dns_names', 'Names that stand for addresses.', [], (g, s) => g.set(s.names.names));
     gauge('sidestep_bypass', '1 while enforcement is switched off somewhere.', [], (g, s) =>
       g.set(s.bypass.all || s.bypass.namespaces.length > 0 ? 1 : 0),
     );

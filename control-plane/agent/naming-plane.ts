@@ -19,7 +19,7 @@ import { Verdict } from '../generated/bpf.ts';
 import { formatAddress } from '../model/address.ts';
 import { systemClock } from '../model/clock.ts';
 import type { DnsEvent } from '../model/dns-event.ts';
-import { nameFits } from '../model/dns-name.ts';
+import { nameFits, nameMatchText } from '../model/dns-name.ts';
 import { SidestepError } from '../model/error.ts';
 import type { DnsRule } from '../model/policy.ts';
 import type { Snapshot } from '../model/snapshot.ts';
@@ -44,9 +44,21 @@ export interface NamingPlaneParts {
   readonly record: (event: DnsEvent) => void;
 }
 
+/** What came by, since the agent started, and what is known. */
+export interface NamesView extends DnsNumbers {
+  /** Somebody is admitted by name, or asks under rules: messages are put aside. */
+  readonly active: boolean;
+  readonly names: number;
+  readonly addresses: number;
+  /** Names and addresses that were forgotten for want of room. */
+  readonly forgotten: number;
+}
+
 /** A name, and what it stands for. */
 export interface NameRow {
   readonly name: string;
+  /** What of policy takes it: only then are its addresses in the tables. */
+  readonly taken: readonly string[];
   /** With when each ends unless a flow has it, RFC 3339. */
   readonly addresses: readonly { readonly address: string; readonly until: string }[];
 }
@@ -90,10 +102,12 @@ export class NamingPlane {
 
   /** The one asked for last comes first. */
   list(): readonly NameRow[] {
+    const matches = this.#snapshot?.names ?? [];
     return this.#book
       .content()
       .map(([name, addresses]) => ({
         name,
+        taken: matches.filter((match) => nameFits(match, name)).map(nameMatchText),
         addresses: addresses.map(([key, until]) => ({
           address: formatAddress(Buffer.from(key, 'hex')),
           until: new Date(until).toISOString(),
@@ -102,8 +116,14 @@ export class NamingPlane {
       .reverse();
   }
 
-  get numbers(): DnsNumbers {
-    return this.#interceptor.numbers;
+  view(): NamesView {
+    return {
+      active: this.#tap !== undefined,
+      names: this.#book.size,
+      addresses: this.addresses.length,
+      forgotten: this.#book.evicted,
+      ...this.#interceptor.numbers,
+    };
   }
 
   /** Another policy is in force. Opens the device when names first count. */

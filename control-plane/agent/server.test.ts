@@ -35,6 +35,7 @@ const view = (): AgentView => ({
   rotateTunnelKey: async () => ({ publicKey: 'key', nodes: [], failed: [] }),
   createJoinToken: (node) => `token of ${node}`,
   identities: () => [],
+  names: () => [{ name: 'www.example.com', taken: [], addresses: [] }],
   policies: () => [],
   flows,
   metrics: async () => 'sidestep_up 1\n',

@@ -139,6 +139,8 @@ export class AgentServer {
         return json(response, { token: joinToken(view, url.searchParams) });
       case '/v1/identities':
         return json(response, view.identities());
+      case '/v1/names':
+        return json(response, view.names());
       case '/v1/policies':
         return json(response, view.policies());
       case '/v1/flows':

@@ -4,6 +4,7 @@ import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import type { EnvoyView } from '../envoy/status.ts';
 import type { Issue, PolicySummary } from '../model/snapshot.ts';
 import type { FlowStore } from '../observe/store.ts';
+import type { NameRow, NamesView } from './naming-plane.ts';
 import type { SecureView, TunnelView } from './secure-plane.ts';
 import type { RotationView } from './tunnel-rotation.ts';
 
@@ -63,6 +64,9 @@ export interface AgentStatus {
     readonly bytes: number;
   }[];
   readonly forwarded: { readonly packets: number; readonly bytes: number };
+  /** What the kernel programs counted of themselves, see enum statistic of bpf/include/shared.h. */
+  readonly statistics: Readonly<Record<string, number>>;
+  readonly names: NamesView;
   readonly config: Readonly<Record<string, { readonly value: unknown; readonly origin: string }>>;
 }
 
@@ -99,6 +103,8 @@ export interface AgentView {
   /** @throws NOT_FOUND, INPUT_INVALID */
   createJoinToken(node: string, ttlMs: number): string;
   identities(): readonly IdentityRow[];
+  /** What pods were told of names. */
+  names(): readonly NameRow[];
   policies(): readonly PolicyRow[];
   readonly flows: FlowStore;
   /** Prometheus text. */

@@ -61,3 +61,11 @@ export function readStatistic(statistics: KernelMap, name: StatisticName): numbe
   for (let offset = 0; offset < value.length; offset += 8) sum += view.getBigUint64(offset, true);
   return Number(sum);
 }
+
+/** All of them, by name: `tunnel_astray` of STATISTIC_TUNNEL_ASTRAY. */
+export function readStatistics(statistics: KernelMap): Record<string, number> {
+  const names = Object.keys(Statistic).filter((name): name is StatisticName => name !== 'STATISTIC_COUNT');
+  return Object.fromEntries(
+    names.map((name) => [name.slice('STATISTIC_'.length).toLowerCase(), readStatistic(statistics, name)]),
+  );
+}

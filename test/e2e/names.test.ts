@@ -1,5 +1,7 @@
 /** Policy by name: what a pod is told is in the kernel before it knows, whatever becomes of the agent; and what it may not ask. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { NameRow } from '../../control-plane/agent/naming-plane.ts';
+import type { AgentStatus } from '../../control-plane/agent/view.ts';
 import { type AskOptions, askAndConnect, NamesServer, namedWorld } from '../lib/names.ts';
 import { System } from '../lib/system.ts';
 import { snmp, type Workload } from '../lib/topology.ts';
@@ -106,6 +108,25 @@ test('answers are shown, with the names and addresses', async () => {
   await ask(client, 'n4000.example.test');
   const flow = await system.flow('the answer', ({ summary }) => summary.startsWith('DNS Answer "198.18.15.160"'));
   expect(flow).toMatchObject({ source: 'shop/dns', destination: 'shop/client', verdict: 'FORWARDED' });
+});
+
+test('`fqdn list` says what names stand for and what takes them, `status` what came by', async () => {
+  await ask(client, 'n4001.example.test');
+  await ask(free, 'other4002.example.test', { port: 0 });
+  const { stdout } = await system.agent.cli(['fqdn', 'list', '-o', 'json']);
+  const known = new Map((JSON.parse(stdout) as NameRow[]).map((row) => [row.name, row]));
+  expect(known.get('n4001.example.test')).toMatchObject({
+    taken: ['n*.example.test'],
+    addresses: expect.arrayContaining([expect.objectContaining({ address: '198.18.15.161' })]),
+  });
+  expect(known.get('other4002.example.test')?.taken).toEqual([]);
+  const text = (await system.agent.cli(['fqdn', 'list'])).stdout;
+  expect(text).toMatch(/^NAME +ADDRESSES +UNTIL +TAKEN BY\n/);
+  expect(text).toMatch(/^n4001\.example\.test +198\.18\.15\.161\S* +20\S+Z +n\*\.example\.test$/m);
+  const { names, statistics } = JSON.parse(await system.status()) as AgentStatus;
+  expect(names).toMatchObject({ active: true, unlearned: 0, unreadable: 0, forgotten: 0 });
+  expect(names.learned).toBeGreaterThanOrEqual(FIRST_ANSWERS);
+  expect(statistics['dns_answers']).toBeGreaterThanOrEqual(names.answers);
 });
 
 describe('without an agent', () => {

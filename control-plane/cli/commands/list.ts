@@ -1,5 +1,6 @@
-/** `sidestep endpoint list`, `identity list`: what the agent knows, as tables. */
+/** `sidestep endpoint list`, `identity list`, `fqdn list`: what the agent knows, as tables. */
 import { type Command, Option } from 'commander';
+import type { NameRow } from '../../agent/naming-plane.ts';
 import type { EndpointRow, IdentityRow } from '../../agent/view.ts';
 import { align } from '../../observe/format.ts';
 import { getJson } from '../client.ts';
@@ -63,6 +64,29 @@ export function addListCommands(program: Command, io: Io): void {
     ['ID', 'LABELS'],
     (i) => [String(i.id), i.labels.join(',')],
   );
+  addList<NameRow>(
+    program.command('fqdn').description('names that pods asked for'),
+    io,
+    '/v1/names',
+    'names that pods asked for, the addresses that they were told, until when (and longer while a connection lasts), and what of policy takes the name',
+    'sidestep fqdn list',
+    ['NAME', 'ADDRESSES', 'UNTIL', 'TAKEN BY'],
+    nameRow,
+  );
+}
+
+/** Of more than a few the rest is told by its number; `-o json` has them all. */
+const SHOWN_ADDRESSES = 3;
+
+export function nameRow({ name, taken, addresses }: NameRow): readonly string[] {
+  const more = addresses.length - SHOWN_ADDRESSES;
+  const shown = addresses.slice(0, SHOWN_ADDRESSES).map(({ address }) => address);
+  return [
+    name,
+    `${shown.join(',')}${more > 0 ? ` and ${more} more` : ''}`,
+    addresses.map(({ until }) => until).sort()[0] ?? '-',
+    taken.length === 0 ? '-' : taken.join(','),
+  ];
 }
 
 function enforcement(enforcing: boolean): string {

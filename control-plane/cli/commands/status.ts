@@ -58,6 +58,7 @@ export function statusText(s: AgentStatus): string {
       'Flows',
       `${s.flows.stored} stored, ${s.flows.kept} kept, ${s.flows.lostInKernel} lost in the ring, ${s.flows.lostByFollowers} by slow followers`,
     ],
+    ...namesRow(s),
     ['Bypass', bypass],
   ];
   if (pressure.length > 0) rows.push(['Tables', pressure.join(', ')]);
@@ -66,6 +67,18 @@ export function statusText(s: AgentStatus): string {
   for (const { code, message, origin, object, hint } of s.issues)
     lines.push(`‼ ${code}: ${object === '' ? '' : `${object}: `}${message} (${origin})`, `    ${hint}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** While nobody is admitted by name there is nothing to say. */
+function namesRow({ names: n }: AgentStatus): [string, string][] {
+  if (!n.active) return [];
+  const late = part(n.unlearned, 'went on before the kernel knew');
+  return [
+    [
+      'Names',
+      `${n.names} known, ${n.addresses} addresses${part(n.forgotten, 'forgotten for want of room')}; ${n.answers} DNS answers read, ${n.learned} waited for the kernel${late}; ${n.queries} queries judged, ${n.refused} refused`,
+    ],
+  ];
 }
 
 function part(count: number, word: string): string {
