@@ -34,6 +34,10 @@ export const ERRORS = {
     text: 'A rule names a port that none of the pods concerned has.',
     hint: 'Until a container port has that name, the rule matches nothing there.',
   },
+  REFERENCE_UNKNOWN: {
+    text: 'A rule names a Service or a CIDR group that is not there.',
+    hint: 'Until it is, the rule admits and denies nothing by it.',
+  },
   LAYER7_CONFLICT: {
     text: 'A DNS rule meets HTTP rules or server names on the same port.',
     hint: 'The others count, and the DNS rule admits nothing there. Give them ports of their own.',

@@ -418,6 +418,30 @@ test('a name of a port that nobody has is an issue of the policy that selects so
   expect(issuesOf({ ...from('web', any), subject: closing('nobody').subject })).toEqual([]);
 });
 
+test('a Service or a CIDR group that a rule names and nobody has is an issue of the policy that selects somebody here', () => {
+  const naming = (direction: 'egress' | 'ingress', peers: object): Policy => {
+    const { rules, ...policy } = from('web', [], 'naming', direction);
+    return {
+      ...policy,
+      rules: rules.map((rule) => ({ ...rule, peers: { kind: 'selected', selectors: [], entities: [], ...peers } })),
+    };
+  };
+  const offices = { cidrGroups: [{ group: { name: 'offices' }, except: [] }] };
+  const issuesOf = (policy: Policy, more: object = {}): string[] =>
+    newCompiler()
+      .compile({ ...objects([pod('api', '10.0.0.2')], [policy]), ...more })
+      .issues.map(({ code, object, message }) => `${code} ${object} ${message}`);
+  expect(issuesOf(naming('ingress', offices))).toEqual([
+    'REFERENCE_UNKNOWN CiliumNetworkPolicy/shop/naming spec.ingress[0].fromCIDRSet: there is no CiliumCIDRGroup offices',
+  ]);
+  expect(issuesOf(naming('egress', { services: [{ namespace: 'shop', service: { name: 'db' } }] }))).toEqual([
+    'REFERENCE_UNKNOWN CiliumNetworkPolicy/shop/naming spec.egress[0].toServices: there is no Service shop/db',
+  ]);
+  const cidrGroups = [{ name: 'offices', labels: new Map(), prefixes: [] }];
+  expect(issuesOf(naming('ingress', offices), { cidrGroups })).toEqual([]);
+  expect(issuesOf({ ...naming('ingress', offices), subject: closing('nobody').subject })).toEqual([]);
+});
+
 test('a DNS rule on a port of HTTP rules does not count there, and says so', () => {
   const ref = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'dns' };
   const dns = [{ ref: { ...ref, rule: 'egress[0].dns[0]' }, match: { matchName: 'a.org' } }];

@@ -19,7 +19,7 @@ import { Resolver } from './resolve.ts';
 import { SelectorCache } from './selector-cache.ts';
 import { DEFAULT_ENFORCEMENT, type Enforcement, isAudited, type StagedPolicies, Stages } from './stages.ts';
 import { TableCache } from './table-cache.ts';
-import { conflictIssues } from './table-issues.ts';
+import { conflictIssues, missingIssues } from './table-issues.ts';
 import { type Stage, type TableSpec, TableSpecs } from './table-spec.ts';
 
 export interface CompileOptions {
@@ -150,6 +150,12 @@ export class Compiler {
         ...view.issues,
         ...conflictIssues(
           [...made.values()].flatMap(({ conflicts }) => conflicts),
+          objects.policies,
+        ),
+        ...missingIssues(
+          [...new Set([...decided.values()].flatMap((each) => each.policies))].flatMap((policy) =>
+            this.#resolver.missingIn(policy),
+          ),
           objects.policies,
         ),
         ...portIssues(

@@ -5,7 +5,7 @@
 import { contains, formatPrefix, type Prefix } from '../model/address.ts';
 import { type Labels, NAMESPACE_KEY, selects } from '../model/labels.ts';
 import type { CidrGroupObject, EndpointSliceObject, ObjectSet, ServiceObject } from '../model/objects.ts';
-import type { CidrGroupMatch, CidrMatch, Peers, Policy, Selector, ServiceMatch } from '../model/policy.ts';
+import type { CidrGroupMatch, CidrMatch, Peers, Policy, Rule, Selector, ServiceMatch } from '../model/policy.ts';
 import { sameItems } from './remember.ts';
 
 export type ResolveObjects = Pick<ObjectSet, 'services' | 'endpointSlices' | 'cidrGroups'>;
@@ -17,8 +17,18 @@ const ADDRESS = 128;
 /** What a policy was resolved by: it is the same again while these are. */
 type Sources = readonly (ServiceObject | EndpointSliceObject | CidrGroupObject)[];
 
+/** Something that a rule names and that is not there. */
+export interface Missing {
+  readonly rule: Rule;
+  /** Field of the rule that names it. */
+  readonly field: string;
+  /** `Service shop/web`, `CiliumCIDRGroup offices`. */
+  readonly what: string;
+}
+
 export class Resolver {
   readonly #known = new WeakMap<Policy, { readonly sources: Sources; readonly resolved: Policy }>();
+  readonly #missing = new WeakMap<Policy, readonly Missing[]>();
   readonly #needs = new WeakMap<Policy, boolean>();
   #last: { readonly objects: ResolveObjects; readonly index: Index } | undefined;
 
@@ -30,6 +40,11 @@ export class Resolver {
     return policies.map((policy) => (this.#needsIt(policy) ? this.#resolve(policy, index) : policy));
   }
 
+  /** What a policy that was resolved names and nobody has: it admits nothing by it. */
+  missingIn(resolved: Policy): readonly Missing[] {
+    return this.#missing.get(resolved) ?? [];
+  }
+
   #resolve(policy: Policy, index: Index): Policy {
     const sources = sourcesOf(policy, index);
     const known = this.#known.get(policy);
@@ -37,6 +52,10 @@ export class Resolver {
     const rules = policy.rules.map((rule) => ({ ...rule, peers: resolvePeers(rule.peers, index) }));
     const resolved = { ...policy, rules };
     this.#known.set(policy, { sources, resolved });
+    this.#missing.set(
+      resolved,
+      policy.rules.flatMap((rule) => missingOf(rule, index)),
+    );
     return resolved;
   }
 
@@ -94,6 +113,24 @@ function sourcesOf({ rules }: Policy, index: Index): Sources {
       ...(peers.cidrGroups ?? []).flatMap((match) => index.groupsOf(match)),
     ];
   });
+}
+
+/** By name only: labels that fit nothing are as usual as pods that are not there yet. */
+function missingOf(rule: Rule, index: Index): readonly Missing[] {
+  const { peers } = rule;
+  if (peers.kind === 'any') return [];
+  const services = (peers.services ?? []).flatMap((match): Missing[] =>
+    'name' in match.service && index.servicesOf(match).length === 0
+      ? [{ rule, field: 'toServices', what: `Service ${match.namespace}/${match.service.name}` }]
+      : [],
+  );
+  const field = rule.direction === 'ingress' ? 'fromCIDRSet' : 'toCIDRSet';
+  const groups = (peers.cidrGroups ?? []).flatMap((match): Missing[] =>
+    'name' in match.group && index.groupsOf(match).length === 0
+      ? [{ rule, field, what: `CiliumCIDRGroup ${match.group.name}` }]
+      : [],
+  );
+  return [...services, ...groups];
 }
 
 function needsResolving(peers: Peers): boolean {

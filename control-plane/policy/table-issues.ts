@@ -4,12 +4,24 @@ import type { PolicyObject } from '../model/objects.ts';
 import { formatPolicyRef, formatRuleRef, type Rule } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
 import type { Conflict } from './columns.ts';
+import type { Missing } from './resolve.ts';
 
 /** Said at the rule that does not count, once for each rule that overrides it. */
 export function conflictIssues(found: readonly Conflict[], policies: readonly PolicyObject[]): readonly Issue[] {
   if (found.length === 0) return [];
   const origins = originsOf(policies);
   return distinct(found.map((conflict) => issueOf(conflict, origins)));
+}
+
+/** Said only of policies that select endpoints here. */
+export function missingIssues(found: readonly Missing[], policies: readonly PolicyObject[]): readonly Issue[] {
+  if (found.length === 0) return [];
+  const origins = originsOf(policies);
+  return distinct(
+    found.map(({ rule, field, what }) =>
+      ruleIssue('REFERENCE_UNKNOWN', rule, field, origins, (path) => `${path}: there is no ${what}`),
+    ),
+  );
 }
 
 /** Object -> where it is written. */
