@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { KernelEvent } from '../../control-plane/model/event.ts';
 import type { PolicyTable, TableEntry } from '../../control-plane/model/snapshot.ts';
 import { allow, closedTable, HERE, Lab, OPEN } from './lab.ts';
-import { ACK, type PacketSpec, SYN, TCP, UDP } from './packets.ts';
+import { ACK, opening, type PacketSpec, SYN, TCP, UDP } from './packets.ts';
 
 const ME = 500;
 const PEER = 600;
@@ -24,15 +24,7 @@ beforeEach(() => {
 });
 afterEach(() => lab[Symbol.dispose]());
 
-const out = (more: Partial<PacketSpec> = {}): PacketSpec => ({
-  source: me,
-  destination: far,
-  protocol: TCP,
-  sourcePort: 40000,
-  destinationPort: 80,
-  tcpFlags: SYN,
-  ...more,
-});
+const out = opening(me, far);
 const into = (more: Partial<PacketSpec> = {}): PacketSpec =>
   out({ source: far, destination: me, sourcePort: 80, destinationPort: 40000, tcpFlags: SYN | ACK, ...more });
 

@@ -9,6 +9,7 @@ import {
   ICMP,
   ICMPV6,
   ipPacket,
+  opening,
   type PacketSpec,
   RST,
   SYN,
@@ -38,15 +39,7 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
     family === 'v4'
       ? { protocol: ICMP, request: 8, reply: 0, unreachable: 3 }
       : { protocol: ICMPV6, request: 128, reply: 129, unreachable: 1 };
-  const syn = (more: Partial<PacketSpec> = {}): PacketSpec => ({
-    source: me,
-    destination: far,
-    protocol: TCP,
-    sourcePort: 40000,
-    destinationPort: 80,
-    tcpFlags: SYN,
-    ...more,
-  });
+  const syn = opening(me, far);
 
   it('lets a workload speak with its own address and reports the flow once', async () => {
     expect(lab.send(syn()).passed).toBe(true);

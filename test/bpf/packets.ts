@@ -41,6 +41,19 @@ export interface PacketSpec {
   readonly ethertype?: number;
 }
 
+/** A SYN to port 80, with what is said of it beside that. */
+export function opening(source: string, destination: string): (more?: Partial<PacketSpec>) => PacketSpec {
+  return (more = {}) => ({
+    source,
+    destination,
+    protocol: TCP,
+    sourcePort: 40000,
+    destinationPort: 80,
+    tcpFlags: SYN,
+    ...more,
+  });
+}
+
 export const WORKLOAD_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 export const GATEWAY_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
 

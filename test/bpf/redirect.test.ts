@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FLOW_OFFSETS, FlowSteered } from '../../control-plane/generated/bpf.ts';
 import type { TableEntry } from '../../control-plane/model/snapshot.ts';
 import { allow, closedTable, HERE, Lab, OPEN } from './lab.ts';
-import { ACK, type PacketSpec, RST, SYN, TCP, UDP } from './packets.ts';
+import { ACK, opening, type PacketSpec, RST, SYN, TCP, UDP } from './packets.ts';
 
 const ME = 500;
 const PEER = 600;
@@ -32,15 +32,7 @@ function guarded(direction: 'egress' | 'ingress', entries: readonly TableEntry[]
 
 describe.each(['v4', 'v6'] as const)('%s', (family) => {
   const { me, far } = ADDRESSES[family];
-  const out = (more: Partial<PacketSpec> = {}): PacketSpec => ({
-    source: me,
-    destination: far,
-    protocol: TCP,
-    sourcePort: 40000,
-    destinationPort: 80,
-    tcpFlags: SYN,
-    ...more,
-  });
+  const out = opening(me, far);
   const into = (more: Partial<PacketSpec> = {}): PacketSpec => ({
     ...out({ source: far, destination: me }),
     ...more,

@@ -4,7 +4,7 @@ import { ReservedIdentity } from '../../control-plane/generated/bpf.ts';
 import { MAPPED_BITS } from '../../control-plane/model/address.ts';
 import type { TableEntry } from '../../control-plane/model/snapshot.ts';
 import { allow, closedTable, HERE, Lab, OPEN } from './lab.ts';
-import { ACK, frame, ICMP, ICMPV6, ipPacket, type PacketSpec, SYN, TCP, UDP } from './packets.ts';
+import { ACK, frame, ICMP, ICMPV6, ipPacket, opening, type PacketSpec, TCP, UDP } from './packets.ts';
 
 const ME = 500;
 const WORLD = 2;
@@ -48,15 +48,7 @@ describe.each(['v4', 'v6'] as const)('%s', (family) => {
   const { me, far, wide, narrow } = ADDRESSES[family];
   const protocol = family === 'v4' ? ICMP : ICMPV6;
   const echo = family === 'v4' ? { request: 8, answer: 0 } : { request: 128, answer: 129 };
-  const out = (more: Partial<PacketSpec> = {}): PacketSpec => ({
-    source: me,
-    destination: far,
-    protocol: TCP,
-    sourcePort: 40000,
-    destinationPort: 80,
-    tcpFlags: SYN,
-    ...more,
-  });
+  const out = opening(me, far);
   const into = (more: Partial<PacketSpec> = {}): PacketSpec => out({ source: far, destination: me, ...more });
   const icmp = (type: number, id: number): PacketSpec => out({ protocol, icmpType: type, icmpId: id });
 
