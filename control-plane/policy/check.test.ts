@@ -259,7 +259,7 @@ test.each([
   ['G(T /api', [], '80/TCP'],
   ['', [], '80/TCP'],
   ['GET /api', [], '80/UDP'],
-  ['GET /api', ['x-user=me'], '80/TCP'],
+  ['GET /api', ['x user=me'], '80/TCP'],
   ['GET /api', ['host'], '80/TCP'],
   [undefined, ['host=api'], '80/TCP'],
 ])('the request %j %j at %s is a usage error', (http, header, port) => {

@@ -12,6 +12,7 @@ import type { HttpRequest } from './http-match.ts';
 import { podLabels } from './identities.ts';
 import { unionOfPorts } from './named-ports.ts';
 import { isOfApiServer } from './outside.ts';
+import { remember } from './remember.ts';
 import { Resolver } from './resolve.ts';
 import { DEFAULT_ENFORCEMENT, type Enforcement, Stages } from './stages.ts';
 
@@ -240,11 +241,12 @@ function parsePort(text: string): { readonly protocol: number; readonly port: nu
 function readRequest({ http, header = [] }: CheckQuestion, protocol: number): HttpRequest | undefined {
   const usage = (text: string, what: string): SidestepError =>
     new SidestepError('USAGE', `${JSON.stringify(text)} is not ${what}`);
-  const hosts = header.map((text) => {
-    const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
-    if (name.toLowerCase() !== 'host') throw usage(text, 'host=NAME, and rules look at no other header');
-    return value.replace(/^[ \t]+|[ \t]+$/g, '');
-  });
+  const headers = new Map<string, string[]>();
+  for (const text of header) {
+    const [, name, value = ''] = /^([\w!#$%&'*+.^`|~-]+)=([^\r\n\0]*)$/s.exec(text) ?? [];
+    if (name === undefined) throw usage(text, 'NAME=VALUE');
+    remember(headers, name.toLowerCase(), () => []).push(value.replace(/^[ \t]+|[ \t]+$/g, ''));
+  }
   if (http === undefined) {
     if (header.length > 0) throw new SidestepError('USAGE', 'a header belongs to a request: add --http');
     return undefined;
@@ -253,6 +255,8 @@ function readRequest({ http, header = [] }: CheckQuestion, protocol: number): Ht
   if (path === undefined) throw usage(http, 'METHOD PATH, and the path begins with / (the host is --header host=NAME)');
   if (method === 'CONNECT') throw usage(http, 'a request with a path, which CONNECT has not: Envoy refuses it');
   if (protocol !== PROTOCOLS.TCP) throw new SidestepError('USAGE', 'HTTP requests need a port of TCP');
-  // Envoy joins what stands twice, but for empty ones.
-  return { method, path, host: hosts.filter((host) => host !== '').join(',') };
+  // Envoy joins what stands twice, but for empty hosts.
+  const { host = [], ...others } = Object.fromEntries(headers);
+  const joined = Object.entries(others).map(([name, values]) => [name, values.join(',')] as const);
+  return { method, path, host: host.filter((each) => each !== '').join(','), headers: new Map(joined) };
 }

@@ -1,12 +1,14 @@
 /** Would Envoy say that a request is what a rule admits? The path as Envoy normalises it, method and host as sent. */
 import { Pattern } from '../model/pattern.ts';
-import type { HttpMatch } from '../model/policy.ts';
+import type { HeaderMatch, HttpMatch } from '../model/policy.ts';
 
 /** `path` as the client sends it, with its query string; `host` is the Host header, several joined by commas. */
 export interface HttpRequest {
   readonly method: string;
   readonly path: string;
   readonly host: string;
+  /** The others by name, in lower case; several of one name joined by commas. Absent: none. */
+  readonly headers?: ReadonlyMap<string, string>;
 }
 
 /** What may stand in an authority (RFC 3986 §3.2); the comma is also what joins several. To anything else Envoy answers 400. */
@@ -23,5 +25,22 @@ export function isValidHost(host: string): boolean {
 export function admitsRequest(match: HttpMatch | undefined, request: HttpRequest): boolean {
   const fits = (pattern: string | undefined, text: string): boolean =>
     pattern === undefined || new Pattern(pattern).matches(text);
-  return fits(match?.method, request.method) && fits(match?.path, request.path) && fits(match?.host, request.host);
+  return (
+    fits(match?.method, request.method) &&
+    fits(match?.path, request.path) &&
+    fits(match?.host, request.host) &&
+    (match?.headers ?? []).every((header) => admitsHeader(header, request))
+  );
+}
+
+/** What `Connection` names is between a client and Envoy, which takes it away before rules see it (RFC 9110 §7.6.1). */
+function isForTheHop(name: string, headers: HttpRequest['headers']): boolean {
+  return (headers?.get('connection') ?? '').split(',').some((each) => each.trim().toLowerCase() === name);
+}
+
+/** One with an action for what is not as it should be keeps nothing from passing (Cilium's `mismatch`). */
+function admitsHeader({ name, value, mismatch }: HeaderMatch, { host, headers }: HttpRequest): boolean {
+  if (mismatch !== undefined) return true;
+  const found = name === 'host' ? host : isForTheHop(name, headers) ? undefined : headers?.get(name);
+  return found !== undefined && (value === undefined || found === value);
 }

@@ -1,12 +1,13 @@
 /** What may a request do, by the ruleset of its connection? Rulesets of one direction -> one RBAC filter's configuration. */
 import type { XdsMessages } from '../generated/xds.ts';
-import { type Direction, formatRuleRef, type HttpMatch } from '../model/policy.ts';
+import { type Direction, formatRuleRef, type HeaderMatch, type HttpMatch } from '../model/policy.ts';
 import type { Ruleset, RulesetRule } from '../model/snapshot.ts';
 import { PASS, rulesetState, statPrefix } from './names.ts';
 
 type Rbac = XdsMessages['envoy.extensions.filters.http.rbac.v3.RBAC'];
 type Matcher = XdsMessages['xds.type.matcher.v3.Matcher'];
 type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
+type ValueMatch = XdsMessages['xds.type.matcher.v3.StringMatcher'];
 type Predicate = XdsMessages['xds.type.matcher.v3.Matcher.MatcherList.Predicate'];
 
 /** `layer4`: its HTTP rules are gone; connections that were told of it are admitted by the kernel alone. */
@@ -60,19 +61,36 @@ function inOrder(matchers: NonNullable<Matcher['matcher_list']>['matchers'], oth
 }
 
 /** @returns undefined when it asks for nothing */
-function predicateOf({ method, path, host }: HttpMatch): Predicate | undefined {
-  const parts = [header(':method', method), header(':path', path), header(':authority', host)].flatMap(
-    (part) => part ?? [],
-  );
+function predicateOf({ method, path, host, headers = [] }: HttpMatch): Predicate | undefined {
+  const parts = [
+    header(':method', method),
+    header(':path', path),
+    header(':authority', host),
+    ...headers.map(headerPredicate),
+  ].flatMap((part) => part ?? []);
   return parts.length > 1 ? { and_matcher: { predicate: parts } } : parts[0];
 }
 
 /** Regular expressions match in full, the path with its query. */
 function header(name: string, regex: string | undefined): Predicate | undefined {
-  if (regex === undefined) return undefined;
+  return regex === undefined ? undefined : headerIs(name, { safe_regex: { google_re2: {}, regex } });
+}
+
+/** Any value, an empty one and any bytes included. */
+const PRESENT = '\\C*';
+
+/** One with an action for what is not as it should be keeps nothing from passing. */
+function headerPredicate({ name, value, mismatch }: HeaderMatch): Predicate | undefined {
+  if (mismatch !== undefined) return undefined;
+  const key = name === 'host' ? ':authority' : name;
+  return value === undefined ? header(key, PRESENT) : headerIs(key, { exact: value });
+}
+
+/** Of a header that is not there no value fits. Several of one name are one, joined by commas. */
+function headerIs(name: string, value: ValueMatch): Predicate {
   const input = {
     name,
     typed_config: { '@type': 'envoy.type.matcher.v3.HttpRequestHeaderMatchInput', header_name: name },
   } as const;
-  return { single_predicate: { input, value_match: { safe_regex: { google_re2: {}, regex } } } };
+  return { single_predicate: { input, value_match: value } };
 }

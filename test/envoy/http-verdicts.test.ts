@@ -35,6 +35,15 @@ const RULES = {
   'a host': [{ host: 'web[.]shop' }],
   'a host in any case, with any port': [{ host: '(?i)web[.]shop(:[0-9]+)?' }],
   'a host or a path': [{ host: '.*[.]internal' }, { method: 'POST', path: '/open' }],
+  'a header with a value': [{ headers: ['X-Role: admin'] }],
+  'a header that is there': [{ headers: ['x-token'] }],
+  'two headers and a method': [
+    { method: 'GET', headers: ['X-Role: admin', 'x-tenant: blue'] },
+    { headers: ['x-root'] },
+  ],
+  'a match of a header': [{ headerMatches: [{ name: 'X-Tenant', value: 'blue' }] }],
+  'a match of the host': [{ headerMatches: [{ name: 'Host', value: 'web.shop' }] }],
+  'a match that is only to be logged': [{ headerMatches: [{ name: 'X-Tenant', value: 'blue', mismatch: 'LOG' }] }],
   anything: [{}],
 } as const;
 type RuleName = keyof typeof RULES;
@@ -84,22 +93,23 @@ interface Request {
   /** As it stands in the request line. */
   readonly target: string;
   readonly hosts: readonly string[];
+  readonly headers?: readonly (readonly [name: string, value: string])[];
 }
 
 /** As it is sent; characters are bytes. */
-function wire({ method, target, hosts }: Request, more: readonly string[] = []): string {
-  const headers = [...hosts.map((host) => `Host: ${host}`), ...more].map((line) => `${line}\r\n`);
-  return `${method} ${target} HTTP/1.1\r\n${headers.join('')}\r\n`;
+function wire({ method, target, hosts, headers = [] }: Request, more: readonly string[] = []): string {
+  const lines = [...hosts.map((host) => ['Host', host]), ...headers].map((header) => header.join(': '));
+  return `${[`${method} ${target} HTTP/1.1`, ...lines, ...more].join('\r\n')}\r\n\r\n`;
 }
 
 let objects: ObjectSet;
 let snapshot: Snapshot;
 
 /** What Envoy is to answer, as the offline evaluator sees it. refused: Envoy's own 400, 404 or 431, whatever the rules. */
-function expected(from: string, port: number, { method, target, hosts }: Request): 200 | 403 | 'refused' {
+function expected(from: string, port: number, { method, target, hosts, headers = [] }: Request): 200 | 403 | 'refused' {
   try {
     const http = `${method} ${target}`;
-    const header = hosts.map((host) => `host=${host}`);
+    const header = [...hosts.map((host) => `host=${host}`), ...headers.map((each) => each.join('='))];
     const { verdict, egress, ingress } = checkPolicy(objects, {
       from: `shop/${from}`,
       to: 'shop/server',
@@ -308,6 +318,58 @@ describe('Envoy’s verdict is the one of `policy check --http`, under every rul
     expect(await differences(pairs.map((hosts) => get('/public', ...hosts)))).toEqual([]);
   });
 
+  test.each<readonly [string, ...NonNullable<Request['headers']>[]]>([
+    ['that is wanted, however it is spelled', [['x-role', 'admin']], [['X-ROLE', 'admin']], [['X-Role', '  admin\t']]],
+    ['with nearly the value', [['x-role', 'Admin']], [['x-role', 'admin2']], [['x-role', 'adm in']], [['x-role', '']]],
+    [
+      'that stands twice',
+      [
+        ['x-role', 'admin'],
+        ['x-role', 'admin'],
+      ],
+      [
+        ['x-role', 'user'],
+        ['X-Role', 'admin'],
+      ],
+      [['x-role', 'admin,user']],
+    ],
+    [
+      'that is there, whatever it says',
+      [['x-token', 'x']],
+      [['x-token', '']],
+      [['X-Token', '\x80\xff']],
+      [['x-token', ' ']],
+    ],
+    ['whose name is another', [['x_role', 'admin']], [['x-role2', 'admin']], [['role', 'admin']]],
+    [
+      'and another',
+      [
+        ['x-role', 'admin'],
+        ['x-tenant', 'blue'],
+      ],
+      [['x-tenant', 'blue']],
+      [
+        ['x-root', '1'],
+        ['x-tenant', 'red'],
+      ],
+    ],
+    [
+      'that Envoy is asked to take away',
+      [
+        ['x-role', 'admin'],
+        ['connection', 'x-role'],
+      ],
+      [
+        ['x-token', '1'],
+        ['connection', 'x-token, close'],
+      ],
+    ],
+  ])('a header %s', async (_, ...all) => {
+    const requests = (all as NonNullable<Request['headers']>[]).map((headers) => ({ ...get('/public'), headers }));
+    expect(await differences(requests)).toEqual([]);
+    expect(await differences(requests.map((each) => ({ ...each, method: 'POST' })))).toEqual([]);
+  });
+
   test('methods', async () => {
     // QUERY is no request without a content type (RFC 10008), which the offline question does not speak of.
     const methods = [
@@ -373,6 +435,13 @@ describe('Envoy’s verdict is the one of `policy check --http`, under every rul
           weight: 1,
           arbitrary: fc.array(fc.constantFrom('web.shop', 'db.internal', 'a,b', ''), { minLength: 2, maxLength: 3 }),
         },
+      ),
+      headers: fc.array(
+        fc.tuple(
+          fc.constantFrom('x-role', 'X-Role', 'x-tenant', 'x-token', 'x-root'),
+          fc.constantFrom('admin', 'blue', ''),
+        ),
+        { maxLength: 2 },
       ),
     });
     const all = fc.sample(request, { numRuns: RANDOM_REQUESTS, seed });

@@ -51,7 +51,11 @@ function addCheck(policy: Command, io: Io): void {
     .requiredOption('--to <end>', 'who answers')
     .requiredOption('--port <port>', 'PORT/TCP, /UDP or /SCTP; TYPE/ICMP or /ICMPv6')
     .option('--http <request>', "a request that the flow carries, METHOD PATH: 'GET /api?x=1', the path as it is sent")
-    .option('--header <header>', 'host=NAME: the Host header of the request (default: an empty one)', append)
+    .option(
+      '--header <header>',
+      'NAME=VALUE: a header of the request, repeatable; host=NAME is the Host header (default: an empty one)',
+      append,
+    )
     .addOption(outputOption())
     .addHelpText(
       'after',

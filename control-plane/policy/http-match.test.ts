@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import type { HeaderMatch } from '../model/policy.ts';
+import { admitsRequest } from './http-match.ts';
+
+const admin: HeaderMatch = { name: 'x-role', value: 'admin' };
+const some: HeaderMatch = { name: 'x-role' };
+
+test.each<[string, readonly HeaderMatch[], Readonly<Record<string, string>>, boolean]>([
+  ['the value', [admin], { 'x-role': 'admin' }, true],
+  ['another value', [admin], { 'x-role': 'user' }, false],
+  ['none', [admin], {}, false],
+  ['any value', [some], { 'x-role': '' }, true],
+  ['none at all', [some], { 'x-roles': 'admin' }, false],
+  ['one of two', [admin, { name: 'x-token' }], { 'x-role': 'admin' }, false],
+  ['one that is only logged', [{ ...admin, mismatch: 'LOG' }], {}, true],
+  ['one that will be replaced', [{ ...admin, mismatch: 'REPLACE' }], { 'x-role': 'user' }, true],
+  ['the host', [{ name: 'host', value: 'web' }], {}, true],
+  ['one between the client and Envoy', [admin], { 'x-role': 'admin', connection: 'close, X-Role' }, false],
+])('a header: %s', (_, headers, sent, admitted) => {
+  const request = { method: 'GET', path: '/', host: 'web', headers: new Map(Object.entries(sent)) };
+  expect(admitsRequest({ headers }, request)).toBe(admitted);
+});
