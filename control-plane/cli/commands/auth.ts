@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { SecureView, TunnelView } from '../../agent/secure-plane.ts';
 import type { RotationView } from '../../agent/tunnel-rotation.ts';
+import { withAgentOptions } from '../agent-options.ts';
 import { type AgentAddress, getJson } from '../client.ts';
 import { EXIT, type Io } from '../io.ts';
 
@@ -14,10 +15,9 @@ interface CommonOptions {
 const addressOf = ({ instance, runDir }: CommonOptions): AgentAddress => ({ instance, runDir });
 
 function withCommonOptions(command: Command): Command {
-  return command
-    .option('--instance <name>', 'instance of the agent', 'default')
-    .option('--run-dir <path>', "folder of the agent's socket")
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'));
+  return withAgentOptions(command).addOption(
+    new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'),
+  );
 }
 
 const print = (io: Io, { output }: CommonOptions, value: unknown, text: string): void =>

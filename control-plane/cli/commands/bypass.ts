@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SidestepError } from '../../model/error.ts';
+import { instanceOption } from '../agent-options.ts';
 import type { Io } from '../io.ts';
 
 interface Options {
@@ -22,7 +23,7 @@ export function addBypassCommand(program: Command, io: Io): void {
     .command('bypass')
     .description('break glass: switch enforcement off (flows say so), or on again')
     .argument('<state>', 'on: policy refuses nothing; off: policy is in force', state)
-    .option('--instance <name>', 'instance of the agent', 'default')
+    .addOption(instanceOption())
     .option('-n, --namespace <name>', 'only workloads of this namespace')
     .option('--bpffs <path>', 'bpf file system', '/sys/fs/bpf')
     .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))

@@ -1,17 +1,18 @@
 /** `sidestep envoy status`: the Envoy of this node, which is there only while an HTTP rule needs it. */
 import { type Command, Option } from 'commander';
 import type { EnvoyView } from '../../envoy/status.ts';
+import { withAgentOptions } from '../agent-options.ts';
 import { getJson } from '../client.ts';
 import { EXIT, type Io } from '../io.ts';
 
 export function addEnvoyCommand(program: Command, io: Io): void {
-  program
-    .command('envoy')
-    .description("the node's Envoy, which is there only while an HTTP rule needs it")
-    .command('status')
-    .description('whether it runs, since when, what it has taken of its configuration')
-    .option('--instance <name>', 'instance of the agent', 'default')
-    .option('--run-dir <path>', "folder of the agent's socket")
+  withAgentOptions(
+    program
+      .command('envoy')
+      .description("the node's Envoy, which is there only while an HTTP rule needs it")
+      .command('status')
+      .description('whether it runs, since when, what it has taken of its configuration'),
+  )
     .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',

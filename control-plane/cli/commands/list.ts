@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { NameRow } from '../../agent/naming-plane.ts';
 import type { EndpointRow, IdentityRow } from '../../agent/view.ts';
 import { align } from '../../observe/format.ts';
+import { withAgentOptions } from '../agent-options.ts';
 import { getJson } from '../client.ts';
 import type { Io } from '../io.ts';
 
@@ -22,11 +23,7 @@ export function addList<T>(
   head: readonly string[],
   row: (item: T) => readonly string[],
 ): void {
-  parent
-    .command('list')
-    .description(what)
-    .option('--instance <name>', 'instance of the agent', 'default')
-    .option('--run-dir <path>', "folder of the agent's socket")
+  withAgentOptions(parent.command('list').description(what))
     .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
     .addHelpText('after', `\nExamples:\n  ${example}\n  ${example} -o json`)
     .action(async (options: ListOptions) => {

@@ -5,6 +5,7 @@ import { SidestepError } from '../../model/error.ts';
 import { compileFilter, FILTER_OPTIONS, type FilterOption, type FilterTerm } from '../../observe/filter.ts';
 import type { FlowResponse } from '../../observe/flow.ts';
 import { FlowPrinter, OUTPUT_FORMATS, type OutputFormat } from '../../observe/format.ts';
+import { withAgentOptions } from '../agent-options.ts';
 import { getLines } from '../client.ts';
 import { type Io, wantsColor } from '../io.ts';
 import { readRecords } from './records.ts';
@@ -57,11 +58,9 @@ interface Options {
 export function addObserveCommand(program: Command, io: Io): void {
   const terms: FilterTerm[] = [];
   let negate = false;
-  const command = program
-    .command('observe')
-    .description('what happened on this node, and which policy decided it')
-    .option('--instance <name>', 'instance of the agent', 'default')
-    .option('--run-dir <path>', "folder of the agent's socket")
+  const command = withAgentOptions(
+    program.command('observe').description('what happened on this node, and which policy decided it'),
+  )
     .option('-f, --follow', 'go on as flows come')
     .option('--last <number>', `the newest N that match (default ${DEFAULT_LAST}; of a file all)`, count)
     .option('--first <number>', 'the oldest N that match', count)

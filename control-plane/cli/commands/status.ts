@@ -1,15 +1,12 @@
 /** `sidestep status`: what runs, how fresh, what is refused. */
 import { type Command, Option } from 'commander';
 import type { AgentStatus } from '../../agent/view.ts';
+import { withAgentOptions } from '../agent-options.ts';
 import { getJson } from '../client.ts';
 import { EXIT, type Io } from '../io.ts';
 
 export function addStatusCommand(program: Command, io: Io): void {
-  program
-    .command('status')
-    .description('what runs, how fresh it is, what is refused or degraded')
-    .option('--instance <name>', 'instance of the agent', 'default')
-    .option('--run-dir <path>', "folder of the agent's socket")
+  withAgentOptions(program.command('status').description('what runs, how fresh it is, what is refused or degraded'))
     .addOption(new Option('-o, --output <format>', 'how to print').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',

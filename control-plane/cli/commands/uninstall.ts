@@ -1,6 +1,7 @@
 /** `sidestep uninstall`: the node as before. */
 import { rmSync } from 'node:fs';
 import { type Command, Option } from 'commander';
+import { instanceOption } from '../agent-options.ts';
 import type { Io } from '../io.ts';
 
 interface Options {
@@ -15,7 +16,7 @@ export function addUninstallCommand(program: Command, io: Io): void {
   program
     .command('uninstall')
     .description('stop the agent of an instance and take everything of it out of the kernel')
-    .option('--instance <name>', 'instance of the agent', 'default')
+    .addOption(instanceOption())
     .option('--bpffs <path>', 'bpf file system', '/sys/fs/bpf')
     .option('--state-dir <path>', 'the state folder the agent was given (default /var/lib/sidestep/<instance>)')
     .option('--run-dir <path>', 'the folder of its sockets (default /run/sidestep/<instance>)')
