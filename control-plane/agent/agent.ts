@@ -451,7 +451,7 @@ class Agent implements AgentView, RunningAgent {
       synced: snapshot?.synced ?? false,
       adopted: this.#loaded.adopted,
       attach: this.#attach,
-      revision: { snapshot: snapshot?.revision ?? 0, kernel: this.#datapath.revision },
+      revision: { snapshot: this.#latest?.revision ?? 0, kernel: snapshot?.revision ?? 0 },
       degraded,
       issues: snapshot?.issues ?? [],
       endpoints,

@@ -41,6 +41,7 @@ export interface AgentStatus {
   /** Tables of an earlier agent were taken over. */
   readonly adopted: boolean;
   readonly attach: 'tcx' | 'clsact';
+  /** Compiled, and in force: behind while Envoy has not yet acknowledged what it needs. Both begin at 1 with each agent. */
   readonly revision: { readonly snapshot: number; readonly kernel: number };
   readonly degraded: readonly Degradation[];
   readonly issues: readonly Issue[];

@@ -117,9 +117,6 @@ export class Datapath {
   get writes(): number {
     return this.#writes.total;
   }
-  get revision(): number {
-    return this.#tables.revision;
-  }
   get endpoints(): readonly EndpointStatus[] {
     return this.#statuses;
   }

@@ -112,11 +112,6 @@ export class PolicyTables {
     this.#nextRevision = highest + 1;
   }
 
-  /** The newest revision in the kernel. */
-  get revision(): number {
-    return this.#nextRevision - 1;
-  }
-
   /** Kernel id of the table with this key; 0, the closed table, when it is not installed. */
   idOf(key: string): number {
     return this.#installed.get(key)?.id ?? 0;

@@ -26,6 +26,14 @@ fn collect(_level: PrintLevel, message: String) {
     });
 }
 
+/// What libbpf says goes into errors, and never to stderr, where nobody would know what it is about.
+pub fn collect_log() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        libbpf_rs::set_print(Some((PrintLevel::Info, collect)));
+    });
+}
+
 fn take_log() -> String {
     LOG.with(|log| log.try_borrow_mut().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default())
 }
@@ -72,7 +80,7 @@ impl BpfObject {
     /// Maps are pinned by name under `pin_directory` and used again when they are there and fit.
     #[napi(factory, catch_unwind)]
     pub fn load(bytes: Uint8Array, pin_directory: Option<String>, rodata: Vec<RodataPatch>, sizes: Vec<MapSize>) -> Result<Self> {
-        libbpf_rs::set_print(Some((PrintLevel::Info, collect)));
+        collect_log();
         take_log();
         let fail = |error: libbpf_rs::Error| {
             let log = take_log();

@@ -4,12 +4,13 @@ use napi::Result;
 use napi_derive::napi;
 
 use crate::errors::check;
-use crate::object::BpfProgram;
+use crate::object::{collect_log, BpfProgram};
 
 const HANDLE: u32 = 0x5353;
 const PRIORITY: u32 = 1;
 
 fn hook(ifindex: u32, ingress: bool) -> sys::bpf_tc_hook {
+    collect_log();
     sys::bpf_tc_hook {
         sz: std::mem::size_of::<sys::bpf_tc_hook>() as sys::size_t,
         ifindex: ifindex as i32,

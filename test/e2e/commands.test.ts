@@ -207,6 +207,7 @@ describe('status', () => {
         metricsAddress: { value: null, origin: 'default' },
       },
     });
+    expect(answer.revision.kernel).toBe(answer.revision.snapshot);
     expect(answer.revision.kernel).toBeGreaterThan(0);
     expect(answer.drops).toContainEqual(expect.objectContaining({ reason: 'POLICY_DENIED' }));
   });

@@ -45,7 +45,7 @@ export function statusText(s: AgentStatus): string {
     ],
     [
       'Revision',
-      `${s.revision.snapshot} compiled, ${s.revision.kernel} in the kernel, ${s.writes.lastChange} writes for the last change`,
+      `${s.revision.snapshot} compiled, ${s.revision.kernel} in force, ${s.writes.lastChange} writes for the last change`,
     ],
     [
       'Packets',
