@@ -92,10 +92,17 @@ export class System implements AsyncDisposable {
     this.manifests.remove(`pod-${name}.yaml`);
   }
 
-  /** Writes a CiliumNetworkPolicy into the folder. @param spec YAML or, as YAML allows it, JSON */
-  policy(name: string, spec: object): void {
-    const head = { apiVersion: 'cilium.io/v2', kind: 'CiliumNetworkPolicy', metadata: { name, namespace: NAMESPACE } };
+  /** Writes a CiliumNetworkPolicy into the folder. */
+  policy(name: string, spec: object, annotations: Readonly<Record<string, string>> = {}): void {
+    const metadata = { name, namespace: NAMESPACE, annotations };
+    const head = { apiVersion: 'cilium.io/v2', kind: 'CiliumNetworkPolicy', metadata };
     this.manifests.write(`policy-${name}.yaml`, JSON.stringify({ ...head, spec }, undefined, 2));
+  }
+
+  /** Writes the manifest of the pods' namespace again. */
+  namespace(metadata: { readonly labels?: object; readonly annotations?: object }): void {
+    const manifest = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, ...metadata } };
+    this.manifests.write('namespace.yaml', JSON.stringify(manifest));
   }
 
   removePolicy(name: string): void {
