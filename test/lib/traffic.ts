@@ -43,6 +43,35 @@ export function udpEchoServer(host: Host, port: number): Promise<Child> {
   return listening(start(host, peer(['udp-echo', port])));
 }
 
+/** Several at once, in one process. @param specs PORT/tcp or PORT/udp, with @ADDRESS where it is to be of one address only */
+export function echoServers(host: Host, specs: readonly string[]): Promise<Child> {
+  return listening(start(host, peer(['echo', ...specs])));
+}
+
+export interface Target {
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: string;
+  readonly port: number;
+  /** One of the asker's addresses. */
+  readonly from?: string;
+}
+
+/** Asks many targets at once, again and again, until its topology is removed. */
+export class Asker {
+  readonly #child: Child;
+
+  constructor(from: Host) {
+    this.#child = start(from, peer(['reach', TIMEOUT_MS]));
+  }
+
+  /** One echo each. Not twice at a time. @returns in order: answered, timeout, or an errno name */
+  async ask(targets: readonly Target[]): Promise<readonly string[]> {
+    const from = this.#child.lines.length;
+    this.#child.write(`${JSON.stringify(targets)}\n`);
+    return JSON.parse(await this.#child.waitForLine(() => true, { from, timeoutMs: 10_000 })) as string[];
+  }
+}
+
 async function answerOf(host: Host, command: readonly string[]): Promise<Answer> {
   const { stdout } = await run('nsenter', inside(host.namespace, command), { timeoutMs: 20_000 });
   return JSON.parse(stdout) as Answer;

@@ -1,6 +1,6 @@
 /**
  * A DNS server for tests, UDP and TCP on port 53 of every address: nN.example.test and other names stand for addresses that are
- * made of their first number, aliasN.example.test for an alias of an alias. One line on stdout for each query: who asks for what.
+ * made of their first number (1 where there is none), and so do those of example.com; aliasN.example.test for an alias of an alias. One line on stdout for each query: who asks for what.
  * `names-server.ts V4PREFIX V6PREFIX`, e.g. 198.18 2001:db8:f
  */
 import { createSocket } from 'node:dgram';
@@ -11,7 +11,7 @@ const [v4 = '', v6 = ''] = process.argv.slice(2);
 const TTL = 30;
 
 function addressOf(name: string, type: 'A' | 'AAAA'): string {
-  const number = Number(/\d+/.exec(name)?.[0] ?? 0);
+  const number = Number(/\d+/.exec(name)?.[0] ?? 1);
   return type === 'A' ? `${v4}.${number >> 8}.${number & 255}` : `${v6}::${number.toString(16)}`;
 }
 
@@ -33,7 +33,7 @@ function answer(message: Buffer, from: string): Buffer {
   if (question === undefined) return dns.encode({ type: 'response', id: query.id ?? 0, questions: [] });
   process.stdout.write(`${JSON.stringify({ from, name: question.name, type: question.type })}\n`);
   const { name, type } = question;
-  const known = (type === 'A' || type === 'AAAA') && name.toLowerCase().endsWith('.test');
+  const known = (type === 'A' || type === 'AAAA') && /\.(test|example\.com)$/i.test(name);
   return dns.encode({
     type: 'response',
     id: query.id ?? 0,

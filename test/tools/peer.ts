@@ -5,6 +5,8 @@
  *   tcp-hold ADDRESS PORT INTERVAL_MS           one connection, a byte each interval: {"event":"connected"|"echo"|"closed",…}, echoes with the time; stdin's end ends it
  *   tcp-many ADDRESS PORT COUNT                 opens them all; each line on stdin sends one byte on each and counts echoes
  *   udp-ask ADDRESS PORT SIZE TIMEOUT_MS        one datagram, one echo of equal size: {"outcome","port"}
+ *   echo PORT/tcp|PORT/udp[@ADDRESS] …          "listening" when all of them do
+ *   reach TIMEOUT_MS                            each line on stdin a JSON list of {"protocol","address","port","from"?}: all are asked at once; a list of outcomes
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -19,18 +21,73 @@ function errorCode(error: Error): string {
   return (error as NodeJS.ErrnoException).code ?? error.message;
 }
 
-function tcpEcho(port: number): void {
+function tcpEcho(port: number, host = '::'): Promise<void> {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => undefined);
     socket.pipe(socket);
   });
-  server.listen({ port, host: '::', backlog: 4096 }, () => say('listening'));
+  return new Promise((resolve) => server.listen({ port, host, backlog: 4096 }, resolve));
 }
 
-function udpEcho(port: number): void {
-  const socket = createSocket({ type: 'udp6', recvBufferSize: 4 << 20 });
+function udpEcho(port: number, host = '::'): Promise<void> {
+  const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', recvBufferSize: 4 << 20 });
   socket.on('message', (message, from) => socket.send(message, from.port, from.address));
-  socket.bind(port, '::', () => say('listening'));
+  return new Promise((resolve) => socket.bind(port, host, resolve));
+}
+
+async function echoAll(specs: readonly string[]): Promise<void> {
+  await Promise.all(
+    specs.map((spec) => {
+      const [, port, protocol, address] = /^(\d+)\/(tcp|udp)(?:@(.+))?$/.exec(spec) ?? [];
+      return protocol === 'tcp' ? tcpEcho(Number(port), address) : udpEcho(Number(port), address);
+    }),
+  );
+  say('listening');
+}
+
+interface Target {
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: string;
+  readonly port: number;
+  /** Of the asker's own; the kernel's choice where it is left out. */
+  readonly from?: string;
+}
+
+function reachTcp({ address, port, from }: Target, done: (outcome: string) => void): () => void {
+  const socket = connect({ host: address, port, noDelay: true, ...(from === undefined ? {} : { localAddress: from }) });
+  socket.on('connect', () => socket.write('x'));
+  socket.on('data', () => done('answered'));
+  socket.on('error', (error) => done(errorCode(error)));
+  return () => socket.destroy();
+}
+
+function reachUdp({ address, port, from }: Target, done: (outcome: string) => void): () => void {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  socket.on('message', () => done('answered'));
+  socket.on('error', (error) => done(errorCode(error)));
+  socket.bind(0, from, () => socket.connect(port, address, () => socket.send('x')));
+  return () => socket.close();
+}
+
+async function reach(timeoutMs: number): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin }))
+    say(await outcomesOf(JSON.parse(line) as Target[], timeoutMs));
+}
+
+function outcomesOf(targets: readonly Target[], timeoutMs: number): Promise<readonly string[]> {
+  const outcomes = targets.map(
+    (target) =>
+      new Promise<string>((resolve) => {
+        const timer = setTimeout(() => done('timeout'), timeoutMs);
+        const done = (outcome: string): void => {
+          clearTimeout(timer);
+          close();
+          resolve(outcome);
+        };
+        const close = target.protocol === 'tcp' ? reachTcp(target, done) : reachUdp(target, done);
+      }),
+  );
+  return Promise.all(outcomes);
 }
 
 function tcpConnect(host: string, port: number, timeoutMs: number): void {
@@ -127,8 +184,10 @@ const [what, ...rest] = process.argv.slice(2);
 const [first = '', ...others] = rest;
 const numbers = others.map(Number);
 const [second = 0, third = 0, fourth = 0] = numbers;
-if (what === 'tcp-echo') tcpEcho(Number(first));
-else if (what === 'udp-echo') udpEcho(Number(first));
+if (what === 'tcp-echo') await echoAll([`${first}/tcp`]);
+else if (what === 'udp-echo') await echoAll([`${first}/udp`]);
+else if (what === 'echo') await echoAll(rest);
+else if (what === 'reach') await reach(Number(first));
 else if (what === 'tcp-connect') tcpConnect(first, second, third);
 else if (what === 'tcp-hold') tcpHold(first, second, third);
 else if (what === 'tcp-many') await tcpMany(first, second, third);
