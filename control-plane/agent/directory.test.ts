@@ -16,6 +16,7 @@ function snapshot(revision: number, addresses: readonly AddressIdentity[] = []):
     tables: new Map(),
     identities: new Map(),
     origins: new Map(),
+    notes: new Map(),
     rulesets: new Map(),
     nodes: new Map(),
     names: [],

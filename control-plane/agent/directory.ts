@@ -1,7 +1,7 @@
 /** Numbers and addresses -> names, for flow records. Keeps what is gone for a while: its last flows still need a name. */
 import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import { addressKey } from '../model/address.ts';
-import type { Origin, RuleRef } from '../model/policy.ts';
+import { noteKey, type Origin, type PolicyNote, type PolicyRef, type RuleRef } from '../model/policy.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Resolver } from '../observe/to-flow.ts';
 import { RESERVED_IDENTITIES } from '../policy/identities.ts';
@@ -33,6 +33,7 @@ export class Directory implements Resolver {
   /** In the order in which they came into force. */
   readonly #revisions: { readonly since: number; readonly revision: number }[] = [];
   #origins: ReadonlyMap<number, Origin> = new Map();
+  #notes: ReadonlyMap<string, PolicyNote> = new Map();
 
   constructor(nodeName: string, version: string) {
     this.nodeName = nodeName;
@@ -64,6 +65,7 @@ export class Directory implements Resolver {
         rules.map(({ ref }) => ref),
       );
     this.#origins = snapshot.origins;
+    this.#notes = snapshot.notes;
   }
 
   labels(identity: number): readonly string[] | undefined {
@@ -74,6 +76,9 @@ export class Directory implements Resolver {
   }
   origin(rule: number): Origin | undefined {
     return this.#origins.get(rule);
+  }
+  note(ref: PolicyRef | RuleRef): PolicyNote | undefined {
+    return this.#notes.get(noteKey(ref));
   }
   ruleset(id: number): readonly RuleRef[] | undefined {
     return this.#rulesets.get(id);

@@ -102,6 +102,7 @@ function snapshot(workloads: readonly WorkloadSpec[], tables: readonly PolicyTab
     certified: [],
     identities: new Map(),
     origins: new Map(),
+    notes: new Map(),
     policies: [],
     issues: [],
   };

@@ -228,6 +228,20 @@ export function formatPolicyRef(ref: PolicyRef): string {
   return ref.namespace === '' ? `${ref.kind}/${ref.name}` : `${ref.kind}/${ref.namespace}/${ref.name}`;
 }
 
+/** What people wrote beside rules, for whoever reads what they decide. */
+export interface PolicyNote {
+  /** Of `log.value`. */
+  readonly logs: readonly string[];
+  /** Of `labels`, source:key=value. */
+  readonly labels: readonly string[];
+}
+
+/** Which notes are a rule's: those of its policy, or of its place in `specs`. */
+export function noteKey(ref: PolicyRef | RuleRef): string {
+  const spec = 'rule' in ref ? /^specs\[\d+\]/.exec(ref.rule)?.[0] : undefined;
+  return spec === undefined ? formatPolicyRef(ref) : `${formatPolicyRef(ref)}#${spec}`;
+}
+
 export function formatRuleRef(ref: RuleRef): string {
   return `${formatPolicyRef(ref)}#${ref.rule}`;
 }

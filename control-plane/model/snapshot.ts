@@ -2,7 +2,7 @@
  * What the kernel must hold: the compiler's whole output. Immutable; a change makes a new one with a higher revision.
  * Station order: sources -> api -> policy/identity -> Snapshot -> datapath.
  */
-import type { Direction, DnsRule, HttpMatch, NameMatch, Origin, PolicyRef, RuleRef } from './policy.ts';
+import type { Direction, DnsRule, HttpMatch, NameMatch, Origin, PolicyNote, PolicyRef, RuleRef } from './policy.ts';
 
 /** A local pod, before its interface is known. */
 export interface WorkloadSpec {
@@ -199,6 +199,8 @@ export interface Snapshot {
   readonly identities: ReadonlyMap<number, IdentityInfo>;
   /** Rule id -> what it stands for. Ids of earlier revisions stay for flows still in flight. */
   readonly origins: ReadonlyMap<number, Origin>;
+  /** By noteKey. */
+  readonly notes: ReadonlyMap<string, PolicyNote>;
   /** By id; what the tables' redirects point to. */
   readonly rulesets: ReadonlyMap<number, Ruleset>;
   /** Other nodes by name, each with its number in the kernel: 1 to 65535, kept over restarts. This node is 0. */

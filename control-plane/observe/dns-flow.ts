@@ -4,7 +4,7 @@ import { formatAddress, isMappedIpv4 } from '../model/address.ts';
 import type { DnsEvent } from '../model/dns-event.ts';
 import { formatRuleRef } from '../model/policy.ts';
 import { EVENT_TYPE, type Flow } from './flow.ts';
-import { flowEndpoint, policyOf, type Resolver, timestamp } from './to-flow.ts';
+import { flowEndpoint, policyLog, policyOf, type Resolver, timestamp } from './to-flow.ts';
 
 /** As gopacket, which Hubble reads messages with, names the codes of RFC 1035 and RFC 2136. */
 const CODES: readonly string[] = [
@@ -25,7 +25,7 @@ export function dnsFlow(event: DnsEvent, resolver: Resolver): Flow {
   const ports = reply
     ? { source_port: event.serverPort, destination_port: event.clientPort }
     : { source_port: event.clientPort, destination_port: event.serverPort };
-  const policies = rules.map((ref) => policyOf(ref, resolver.revisionAt(event.time)));
+  const policies = rules.map((ref) => policyOf(ref, resolver.revisionAt(event.time), resolver));
   const named =
     policies.length === 0 ? {} : { [`egress_${verdict === 'refused' ? 'denied' : 'allowed'}_by`]: policies };
   return {
@@ -47,6 +47,7 @@ export function dnsFlow(event: DnsEvent, resolver: Resolver): Flow {
     node_name: resolver.nodeName,
     emitter: { name: 'sidestep', version: resolver.version },
     ...named,
+    ...policyLog(rules, resolver),
     l7: {
       type: reply ? 'RESPONSE' : 'REQUEST',
       dns: {

@@ -86,6 +86,8 @@ export interface Flow {
   readonly ingress_allowed_by?: readonly FlowPolicy[];
   readonly egress_denied_by?: readonly FlowPolicy[];
   readonly ingress_denied_by?: readonly FlowPolicy[];
+  /** `log.value` of the policies that it names. */
+  readonly policy_log?: readonly string[];
   readonly Summary: string;
 }
 

@@ -5,7 +5,7 @@ import type { HttpEvent, HttpHalf } from '../model/http-event.ts';
 import { type Direction, formatRuleRef, type RuleRef } from '../model/policy.ts';
 import { EVENT_TYPE, type Flow, type FlowEndpoint, type FlowPolicy } from './flow.ts';
 import { type LatentFlows, sizeOfRecord } from './store.ts';
-import { flowEndpoint, policyOf, type Resolver, timestamp } from './to-flow.ts';
+import { flowEndpoint, policyLog, policyOf, type Resolver, timestamp } from './to-flow.ts';
 
 const HALVES: readonly Direction[] = ['egress', 'ingress'];
 /** Layer 4 had admitted the connection already. */
@@ -30,9 +30,8 @@ export class HttpRecord implements LatentFlows {
     const at = resolver.endpointAt(event.destination);
     const server = flowEndpoint(event.destination, event.destinationIdentity, at, resolver);
     const [egress, ingress] = [rulesOf(event.egress, resolver), rulesOf(event.ingress, resolver)];
-    const { nodeName, version } = resolver;
     const revision = resolver.revisionAt(event.time);
-    this.#request = { event, client, server, rules: { egress, ingress }, revision, nodeName, version };
+    this.#request = { event, client, server, rules: { egress, ingress }, revision, resolver };
     this.count = event.verdict === 'allowed' && event.code !== 0 ? 2 : 1;
     const texts = 2 * event.url.length + WORDS + RULE_WORDS * (egress.length + ingress.length);
     this.bytes = this.count * sizeOfRecord(texts, [client, server]);
@@ -60,8 +59,8 @@ interface NamedRequest {
   readonly rules: Readonly<Record<Direction, readonly RuleRef[]>>;
   /** Of the policy in force then. */
   readonly revision: number;
-  readonly nodeName: string;
-  readonly version: string;
+  /** Asked again when records are made of it, for what does not change. */
+  readonly resolver: Resolver;
 }
 
 function verdictOf({ verdict }: HttpEvent): 'FORWARDED' | 'DROPPED' {
@@ -104,7 +103,7 @@ type Common = Omit<Flow, 'time' | 'verdict' | 'l7' | 'Summary'>;
 
 /** A response travels the other way: source and destination are those of the packet. */
 function common(named: NamedRequest, reply: boolean): Common {
-  const { event, client, server, nodeName, version } = named;
+  const { event, client, server, resolver } = named;
   const [from, to] = reply ? [event.destination, event.source] : [event.source, event.destination];
   const ports = reply ? [event.destinationPort, event.sourcePort] : [event.sourcePort, event.destinationPort];
   return {
@@ -121,8 +120,8 @@ function common(named: NamedRequest, reply: boolean): Common {
     source: reply ? server : client,
     destination: reply ? client : server,
     Type: 'L7',
-    node_name: nodeName,
-    emitter: { name: 'sidestep', version },
+    node_name: resolver.nodeName,
+    emitter: { name: 'sidestep', version: resolver.version },
     ...attribution(named),
   };
 }
@@ -136,14 +135,14 @@ function rulesOf(half: HttpHalf, resolver: Resolver): readonly RuleRef[] {
   return half.verdict === 'deny' ? (resolver.ruleset(half.ruleset) ?? []) : [];
 }
 
-function attribution({ event, rules, revision }: NamedRequest): Partial<Flow> {
+function attribution({ event, rules, revision, resolver }: NamedRequest): Partial<Flow> {
   const fields: { [key: string]: readonly FlowPolicy[] } = {};
   for (const half of HALVES) {
     if (rules[half].length === 0) continue;
-    const named = rules[half].map((ref) => policyOf(ref, revision));
+    const named = rules[half].map((ref) => policyOf(ref, revision, resolver));
     fields[event[half].verdict === 'deny' ? `${half}_denied_by` : `${half}_allowed_by`] = named;
   }
-  return fields;
+  return { ...fields, ...policyLog([...rules.egress, ...rules.ingress], resolver) };
 }
 
 function reasons({ event, rules }: NamedRequest): string[] {

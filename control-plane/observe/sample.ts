@@ -79,6 +79,7 @@ export const RESOLVER: Resolver = {
   },
   pod: podAt,
   origin: (rule) => ORIGINS.get(rule),
+  note: () => undefined,
   ruleset: (id) =>
     id === RULESET ? [HTTP_RULE, { ...LIMIT, rule: 'ingress[0].toPorts[0].rules.http[0]' }] : undefined,
   endpoint: (ifindex) =>

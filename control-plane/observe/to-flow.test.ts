@@ -2,8 +2,21 @@ import { describe, expect, test } from 'vitest';
 import type { DropReason } from '../generated/reasons.ts';
 import { parseAddress } from '../model/address.ts';
 import type { KernelEvent } from '../model/event.ts';
-import { ADMITTED, AUDITED, ELSEWHERE, half, OVER_IPV6, REFUSED, RULE, sampleFlow, TO_WORLD } from './sample.ts';
-import { timestamp } from './to-flow.ts';
+import type { PolicyRef } from '../model/policy.ts';
+import {
+  ADMITTED,
+  AUDITED,
+  ELSEWHERE,
+  half,
+  kernelEvent,
+  OVER_IPV6,
+  REFUSED,
+  RESOLVER,
+  RULE,
+  sampleFlow,
+  TO_WORLD,
+} from './sample.ts';
+import { timestamp, toFlow } from './to-flow.ts';
 
 const GUARD = { kind: 'CiliumNetworkPolicy', namespace: 'shop', name: 'guard', revision: '5' };
 const LIMIT = { ...GUARD, name: 'limit' };
@@ -312,4 +325,14 @@ describe('authentication', () => {
     expect(flow.auth_type).toBeUndefined();
     expect(flow.Summary).not.toContain('encrypted');
   });
+});
+
+test('what the author of a policy wrote beside its rules goes along: labels, and the log value once', () => {
+  const note = { logs: ['pci'], labels: ['unspec:team=data'] };
+  const resolver = { ...RESOLVER, note: ({ name }: PolicyRef) => (name === 'limit' ? note : undefined) };
+  const both = { egress: half('allow', RULE.limitAllows, 3), ingress: half('deny', RULE.limitDenies, 1) };
+  const flow = toFlow(kernelEvent({ ...REFUSED, ...both }), resolver);
+  expect(flow.policy_log).toEqual(['pci']);
+  expect(flow.egress_allowed_by?.[0]?.labels).toEqual([expect.stringMatching(/^sidestep:rule=/), 'unspec:team=data']);
+  expect(toFlow(kernelEvent(), resolver)).not.toHaveProperty('policy_log');
 });

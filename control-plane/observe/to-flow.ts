@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { DROP_REASONS } from '../generated/reasons.ts';
 import { formatAddress, isMappedIpv4 } from '../model/address.ts';
 import type { HalfVerdict, KernelEvent } from '../model/event.ts';
-import type { Direction, Origin, PolicyRef, RuleRef } from '../model/policy.ts';
+import type { Direction, Origin, PolicyNote, PolicyRef, RuleRef } from '../model/policy.ts';
 import {
   EVENT_TYPE,
   type Flow,
@@ -24,6 +24,8 @@ export interface Resolver {
   labels(identity: number): readonly string[] | undefined;
   pod(address: Uint8Array): { readonly namespace: string; readonly name: string } | undefined;
   origin(rule: number): Origin | undefined;
+  /** What its author wrote beside a rule, or a policy; undefined: nothing. */
+  note(ref: PolicyRef | RuleRef): PolicyNote | undefined;
   /** What requests under a decision point are held against. */
   ruleset(id: number): readonly RuleRef[] | undefined;
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
@@ -199,23 +201,33 @@ function halfText(half: Direction, verdict: HalfVerdict, resolver: Resolver): st
 
 function attribution(event: KernelEvent, resolver: Resolver): Partial<Flow> {
   const fields: { -readonly [key in keyof Flow]?: Flow[key] } = {};
+  const named: (PolicyRef | RuleRef)[] = [];
   for (const half of ['egress', 'ingress'] as const) {
     const { verdict, rule, revision, audited } = event[half];
     const denied = audited || verdict === 'deny';
     const origin = resolver.origin(rule);
     if (verdict === 'none' || origin === undefined || origin.kind === 'reserved') continue;
-    const policies = (origin.kind === 'rules' ? origin.rules : origin.policies).map((ref) => policyOf(ref, revision));
-    fields[denied ? (`${half}_denied_by` as const) : (`${half}_allowed_by` as const)] = policies;
+    const refs = origin.kind === 'rules' ? origin.rules : origin.policies;
+    named.push(...refs);
+    fields[denied ? (`${half}_denied_by` as const) : (`${half}_allowed_by` as const)] = refs.map((ref) =>
+      policyOf(ref, revision, resolver),
+    );
   }
-  return fields;
+  return { ...fields, ...policyLog(named, resolver) };
 }
 
-export function policyOf(ref: PolicyRef | RuleRef, revision: number): FlowPolicy {
+/** Of the policies that a record names; each once. */
+export function policyLog(named: readonly (PolicyRef | RuleRef)[], resolver: Resolver): Pick<Flow, 'policy_log'> {
+  const logs = [...new Set(named.flatMap((ref) => resolver.note(ref)?.logs ?? []))];
+  return logs.length === 0 ? {} : { policy_log: logs };
+}
+
+export function policyOf(ref: PolicyRef | RuleRef, revision: number, resolver: Resolver): FlowPolicy {
   const { kind, namespace, name } = ref;
   return {
     name,
     namespace,
-    labels: 'rule' in ref ? [`sidestep:rule=${ref.rule}`] : [],
+    labels: [...('rule' in ref ? [`sidestep:rule=${ref.rule}`] : []), ...(resolver.note(ref)?.labels ?? [])],
     revision: String(revision),
     kind,
   };

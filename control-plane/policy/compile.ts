@@ -8,6 +8,7 @@ import type { AddressIdentity, IdentityInfo, PolicySummary, Snapshot, WorkloadSp
 import { type CompiledTable, type IdentityPorts, TableMaker } from './compile-table.ts';
 import { type Enrolment, isEnrolled } from './enrolment.ts';
 import { IngressPorts } from './named-ports.ts';
+import { notesOf } from './notes.ts';
 import { type LearnedAddress, Outside, type OutsideView } from './outside.ts';
 import { PeerAuthentication } from './peer-authentication.ts';
 import { isWorkload, nodesOf } from './placement.ts';
@@ -139,6 +140,7 @@ export class Compiler {
       tables,
       identities: infos,
       origins: this.#numbers.origins,
+      notes: notesOf(policies),
       rulesets,
       nodes,
       needs: peers.needs,

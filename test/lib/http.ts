@@ -29,7 +29,7 @@ export async function httpServer(host: Host, port = HTTP_PORT): Promise<Child> {
   return child;
 }
 
-/** One request over a connection of its own. */
+/** One request over a connection of its own. @param headers NAME=VALUE */
 export async function ask(
   from: Host,
   to: Host,
@@ -37,8 +37,9 @@ export async function ask(
   method: string,
   path: string,
   port = HTTP_PORT,
+  headers: readonly string[] = [],
 ): Promise<HttpAnswer> {
-  const question = peer(['ask', urlOf(to, family, path, port), method]);
+  const question = peer(['ask', urlOf(to, family, path, port), method, ...headers]);
   const { stdout } = await run('nsenter', inside(from.namespace, question), { timeoutMs: 20_000 });
   return JSON.parse(stdout) as HttpAnswer;
 }

@@ -16,6 +16,7 @@ const resolver: Resolver = {
   labels: () => labels,
   pod: () => ({ namespace: 'shop', name: 'bench' }),
   origin: () => undefined,
+  note: () => undefined,
   ruleset: () => undefined,
   endpoint: () => undefined,
   endpointAt: () => 1,
