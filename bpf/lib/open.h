@@ -150,7 +150,8 @@ static __noinline int open_flow(struct __sk_buff *skb, struct work *w, __u32 hoo
 			err = judge(skb, 0, hook);
 		}
 	}
-	if ((err >= 0 || is_unproven(err)) && is_looked(&w->decision) && !may_look(skb, initiator)) {
+	/* What is refused is not looked at by anybody either, and its record must not say so. */
+	if (is_looked(&w->decision) && ((err < 0 && !is_unproven(err)) || !may_look(skb, initiator))) {
 		w->looks = 0;
 		err = judge(skb, initiator, hook);
 	}

@@ -6,13 +6,11 @@
 
 import type { Numbers } from '../../control-plane/identity/numbers.ts';
 import { formatAddress, parseAddress } from '../../control-plane/model/address.ts';
-import type { HalfVerdict, KernelEvent } from '../../control-plane/model/event.ts';
+import type { KernelEvent } from '../../control-plane/model/event.ts';
 import { type Labels, labelsOf, NAMESPACE_KEY } from '../../control-plane/model/labels.ts';
 import type { ObjectSet, PodObject } from '../../control-plane/model/objects.ts';
 import {
   DIRECTIONS,
-  formatPolicyRef,
-  formatRuleRef,
   type Origin,
   type Peers,
   type Policy,
@@ -26,6 +24,7 @@ import type { Compiler } from '../../control-plane/policy/compile.ts';
 import { evaluateHalf, type HalfAnswer } from '../../control-plane/policy/evaluate.ts';
 import { podLabels, RESERVED_IDENTITIES } from '../../control-plane/policy/identities.ts';
 import { random } from '../bench/statistics.ts';
+import { judgeHalf } from './judge.ts';
 import { HERE, type Lab } from './lab.ts';
 import { ICMP, ICMPV6, type PacketSpec, SYN, TCP, UDP } from './packets.ts';
 
@@ -339,39 +338,4 @@ function judge(
     if (wrong) return `${half}: ${wrong}`;
   }
   return undefined;
-}
-
-function judgeHalf(
-  kernel: HalfVerdict,
-  answer: HalfAnswer | undefined,
-  origins: ReadonlyMap<number, Origin>,
-): string | undefined {
-  if (answer === undefined)
-    return kernel.verdict === 'none'
-      ? undefined
-      : `kernel decided (${kernel.verdict}), evaluator has nothing to decide`;
-  const expected = describe(answer);
-  const verdict = { none: 'none', allow: 'ALLOWED', redirect: 'ALLOWED proxied', dns: 'ALLOWED dns', deny: 'DENIED' }[
-    kernel.verdict
-  ];
-  const got = `${verdict} ${kernel.match} ${describeOrigin(origins.get(kernel.rule))}`;
-  return got === expected ? undefined : `kernel ${got}, evaluator ${expected}`;
-}
-
-function describe(answer: HalfAnswer): string {
-  const names = answer.reason === 'rule' ? answer.rules.map(formatRuleRef) : answer.policies.map(formatPolicyRef);
-  return `${answer.verdict}${answer.l7 ? ' proxied' : ''} ${answer.match} ${answer.reason} ${names.join(' ')}`;
-}
-
-function describeOrigin(origin: Origin | undefined): string {
-  switch (origin?.kind) {
-    case 'rules':
-      return `rule ${origin.rules.map(formatRuleRef).join(' ')}`;
-    case 'default-deny':
-      return `default-deny ${origin.policies.map(formatPolicyRef).join(' ')}`;
-    case 'reserved':
-      return `${origin.name === 'none' ? 'no-policy' : origin.name} `;
-    default:
-      return 'unknown';
-  }
 }
