@@ -5,7 +5,7 @@ SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: chaos help deps demo test unit bpf-test e2e kernels spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
+.PHONY: chaos fuzz help deps demo test unit bpf-test e2e kernels spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: deps ## Everything: types, lint, generated files, unit, property and end-t
 
 unit: ## Unit, golden and property tests that need no root
 	@vitest run --project unit
+
+fuzz: ## Parsers, compiler and DNS against odd input, FUZZ_SECONDS (300) for each of eleven targets
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-300} vitest run --project fuzz
 
 bpf-test: ## The loaded programs against the evaluator, packet by packet (root)
 	@vitest run --project bpf

@@ -9,6 +9,8 @@ export default defineConfig({
           include: ['control-plane/**/*.test.ts', 'test/unit/**/*.test.ts', 'test/golden/**/*.test.ts'],
         },
       },
+      // For as long as it is told to (make fuzz).
+      { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'] } },
       // With a real Envoy; the manager starts it as the agent does, which needs root.
       {
         test: {

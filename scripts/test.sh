@@ -39,6 +39,7 @@ step lint biome check --error-on-warnings .
 step "lint (Rust)" native/build.sh --clippy
 step "generated files are current" make --no-print-directory -s check-generated
 suite unit
+suite fuzz
 suite envoy
 suite tunnel
 suite bpf
