@@ -85,6 +85,7 @@ export interface PolicyRow {
   readonly namespace: string;
   readonly name: string;
   readonly state: PolicySummary['state'];
+  readonly audit: boolean;
   readonly origin: string;
   readonly selects: readonly string[];
   readonly issues: readonly Issue[];

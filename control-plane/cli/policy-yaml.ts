@@ -29,6 +29,15 @@ function objectOf({ namespace, name, subject, sections }: Recommendation): objec
 function documentText(policy: Recommendation): string {
   const document = new Document(objectOf(policy));
   for (const [direction, rules] of Object.entries(policy.sections)) comment(document.getIn(['spec', direction]), rules);
+  return asWritten(document);
+}
+
+/** One manifest, as people write them. */
+export function manifestYaml(manifest: object): string {
+  return asWritten(new Document(manifest));
+}
+
+function asWritten(document: Document): string {
   // Label selectors and ports are short: one line each.
   visit(document, {
     Map: (_, node) => {

@@ -170,6 +170,8 @@ export interface PolicySummary {
   /** Path of the file it came from. */
   readonly origin: string;
   readonly state: 'accepted' | 'last-good' | 'refused';
+  /** It is only audited, by an annotation of its own. */
+  readonly audit: boolean;
   readonly issues: readonly Issue[];
   /** Local endpoints it selects, namespace/name. */
   readonly selects: readonly string[];

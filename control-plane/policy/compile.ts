@@ -273,9 +273,10 @@ function summaries(objects: ObjectSet, decided: ReadonlyMap<KnownPod, Decided>):
       selected.set(formatPolicyRef(ref), names.add(`${pod.namespace}/${pod.name}`));
     }
   const found = new Map<string, PolicySummary>();
-  for (const { ref, origin, state, issues } of objects.policies) {
+  for (const { ref, origin, state, issues, policy } of objects.policies) {
     const key = formatPolicyRef(ref);
-    if (!found.has(key)) found.set(key, { ref, origin, state, issues, selects: [...(selected.get(key) ?? [])].sort() });
+    const selects = [...(selected.get(key) ?? [])].sort();
+    if (!found.has(key)) found.set(key, { ref, origin, state, audit: policy?.audit === true, issues, selects });
   }
   return [...found.values()];
 }

@@ -133,6 +133,16 @@ export function evaluateHalf(
   return { verdict: 'DENIED', reason: 'default-deny', policies: refs, ...decided };
 }
 
+/** Whom and which ports a rule of this direction takes, each by itself: what `policy explain` tells apart. */
+export function partsOf(rule: Rule, question: FlowQuestion): { readonly peer: boolean; readonly port: boolean } {
+  const [, peer] = endsOf(rule.direction, question);
+  const { own = [], shared = [] } = question.namedPorts ?? {};
+  return {
+    peer: isWildcard(rule.peers) || namesPeer(rule.peers, peer),
+    port: admits(rule.ports, question, rule.direction === 'ingress' ? own : shared).length > 0,
+  };
+}
+
 function endsOf(direction: Direction, question: FlowQuestion): readonly [subject: Labels, peer: Peer] {
   const { source, destination, sourceAddress, destinationAddress, destinationNames = [] } = question;
   if (direction === 'egress')
