@@ -116,3 +116,24 @@ it('whatever bytes come, reading them ends and nothing is thrown', () => {
     }),
   );
 });
+
+it('an answer that says it has more records than it has bytes is not decoded at all', () => {
+  const text =
+    '0934818000 01e20200000000036170690765786d61706c6503636f6d00000100 01c00c0005000100000e10000603777777c010c02d002c00010000003c0004c6336407';
+  // A decoder that believes the count takes 25 s, and the test's patience is 5.
+  expect(readAnswer(Buffer.from(text.replaceAll(' ', ''), 'hex'))).toBeUndefined();
+});
+
+it('what stands behind the answers is not read: neither authorities nor what is additional', () => {
+  const answer = dns.encode({
+    type: 'response',
+    questions: [{ type: 'A', name: 'a.example' }],
+    answers: [{ type: 'A', name: 'a.example', ttl: 5, data: '192.0.2.1' }],
+    authorities: [{ type: 'NS', name: 'example', ttl: 5, data: 'ns.example' }],
+    additionals: [{ type: 'A', name: 'a.example', ttl: 5, data: '192.0.2.66' }],
+  });
+  const texts = (bytes: Uint8Array): string[] | undefined =>
+    readAnswer(bytes)?.addresses.map(({ address }) => formatAddress(address));
+  expect(texts(answer)).toEqual(['192.0.2.1']);
+  expect(texts(answer.subarray(0, answer.length - 3))).toEqual(['192.0.2.1']);
+});

@@ -31,6 +31,10 @@ const RD = 0x01;
 /** The opcode: 0 is a query. */
 const OPCODE = 0x78;
 const REFUSED = 5;
+/** Type, class, time to live and length of a record. */
+const RECORD = 10;
+/** The two highest bits of a length. */
+const POINTER = 0xc0;
 /** A chain longer than that is a loop or an attack; resolvers give up at 8 to 16. */
 const MOST_ALIASES = 16;
 /** RFC 2181 §8: more is to be taken for 0. */
@@ -48,9 +52,11 @@ export function readAnswer(message: Uint8Array): Answer | undefined {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
   const question = questionOf(bytes);
   if (question === undefined) return undefined;
+  const section = answerSection(bytes);
+  if (section === undefined) return undefined;
   let answers: readonly dns.Answer[];
   try {
-    answers = dns.decode(bytes).answers ?? [];
+    answers = dns.decode(section).answers ?? [];
   } catch {
     return undefined;
   }
@@ -85,6 +91,36 @@ function questionOf(message: Buffer): Question | undefined {
   }
   const type = typeName(message.readUInt16BE(HEADER + length));
   return { id: message.readUInt16BE(0), name: labels.join('.'), type };
+}
+
+/**
+ * The message up to the end of its answers, which are all there: a decoder that goes by the counts of the header alone can be
+ * kept busy for half a minute by sixty bytes.
+ */
+function answerSection(message: Buffer): Buffer | undefined {
+  let at = HEADER + nameLength(message, HEADER) + 4;
+  for (let left = message.readUInt16BE(6); left > 0; left--) {
+    const fixed = endOfName(message, at);
+    if (fixed === undefined || fixed + RECORD > message.length) return undefined;
+    at = fixed + RECORD + message.readUInt16BE(fixed + RECORD - 2);
+    if (at > message.length) return undefined;
+  }
+  const section = Buffer.from(message.subarray(0, at));
+  // No authority, nothing additional.
+  section.writeUInt32BE(0, 8);
+  return section;
+}
+
+/** Behind a name in the message, which may end in a pointer (RFC 1035 §4.1.4). */
+function endOfName(message: Uint8Array, start: number): number | undefined {
+  for (let at = start; ; ) {
+    const length = message[at];
+    if (length === undefined || at - start > 255) return undefined;
+    if (length === 0) return at + 1;
+    if (length >= POINTER) return at + 2;
+    if (length > 63) return undefined;
+    at += 1 + length;
+  }
 }
 
 function typeName(type: number): string {
