@@ -5,7 +5,7 @@ SOURCES := $(shell find control-plane -name '*.ts' -not -name '*.test.ts' 2>/dev
 
 .DEFAULT_GOAL := help
 
-.PHONY: chaos fuzz help deps demo test unit bpf-test e2e kernels spire-test lint format check check-generated generate bench bench-packets bench-http bench-auth clean uninstall
+.PHONY: chaos fuzz help deps demo test unit bpf-test e2e kernels spire-test lint format check check-generated generate bench bench-packets bench-http bench-policy bench-auth clean uninstall
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-packets: deps ## Measure against the same topology without Sidestep
 
 bench-http: deps ## Measure HTTP rules against a pair of stock Envoys, and one
 	@node test/bench/http/main.ts $(BENCH)
+
+bench-policy: deps ## Measure what policy costs by the size of the cluster (EVENTS, SIZES; root)
+	@node test/bench/policy/main.ts
 
 bench-auth: deps ## Measure authentication and the tunnel between two nodes against the same without
 	@node test/bench/auth/main.ts $(BENCH)

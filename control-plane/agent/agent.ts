@@ -188,7 +188,10 @@ class Agent implements AgentView, RunningAgent {
     this.#source.start((objects) => void this.#objectsChanged(objects));
     this.#closers.push(() => this.#source.close());
     this.#closers.push(() => this.#naming.close());
-    const watch = this.#kernel.watchInterfaces(() => this.#applyAgain());
+    const watch = this.#kernel.watchInterfaces(() => {
+      this.#datapath.interfacesChanged();
+      this.#applyAgain();
+    });
     this.#closers.push(() => watch.close());
     this.#every(SWEEP_MS, () => {
       void this.#sweep();
@@ -197,7 +200,9 @@ class Agent implements AgentView, RunningAgent {
     if (existsSync(envoyPaths(this.#inputs.loaded.config.runDir).record))
       void this.#guarded('take Envoy over', () => this.#httpPlane());
     this.#every(RETRY_MS, () => {
-      if (this.#datapath.endpoints.some((endpoint) => endpoint.state !== 'ready')) this.#applyAgain();
+      if (this.#datapath.endpoints.every((endpoint) => endpoint.state === 'ready')) return;
+      this.#datapath.interfacesChanged();
+      this.#applyAgain();
     });
     this.#every(REFRESH_MS, () => {
       this.#datapath.refreshInterfaces();

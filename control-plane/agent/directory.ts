@@ -1,6 +1,7 @@
 /** Numbers and addresses -> names, for flow records. Keeps what is gone for a while: its last flows still need a name. */
 import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import { addressKey } from '../model/address.ts';
+import { changeBetween } from '../model/list-change.ts';
 import { noteKey, type Origin, type PolicyNote, type PolicyRef, type RuleRef } from '../model/policy.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Resolver } from '../observe/to-flow.ts';
@@ -25,6 +26,7 @@ export class Directory implements Resolver {
   readonly version: string;
   readonly #labels = new Map<number, readonly string[]>();
   readonly #pods = new Map<string, { namespace: string; name: string }>();
+  readonly #pastPods = new Map<string, { namespace: string; name: string }>();
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
   readonly #rulesets = new Map<number, readonly RuleRef[]>();
   #unproven: Resolver['unproven'] = () => 'no certificates: authentication is not set up on this node';
@@ -33,6 +35,7 @@ export class Directory implements Resolver {
   /** In the order in which they came into force. */
   readonly #revisions: { readonly since: number; readonly revision: number }[] = [];
   #origins: ReadonlyMap<number, Origin> = new Map();
+  #addresses: Snapshot['addresses'] = [];
   #notes: ReadonlyMap<string, PolicyNote> = new Map();
 
   constructor(nodeName: string, version: string) {
@@ -44,8 +47,14 @@ export class Directory implements Resolver {
   update(snapshot: Snapshot, endpoints: readonly EndpointStatus[]): void {
     for (const [id, { labels }] of snapshot.identities)
       if (!RESERVED_IDENTITIES.has(id)) remember(this.#labels, id, labels);
-    for (const { address, namespace, pod, node } of snapshot.addresses) {
-      remember(this.#pods, addressKey(address), { namespace, name: pod });
+    const { removed, added } = changeBetween(this.#addresses, snapshot.addresses);
+    this.#addresses = snapshot.addresses;
+    for (const { address, namespace, pod } of removed) {
+      this.#pods.delete(addressKey(address));
+      remember(this.#pastPods, addressKey(address), { namespace, name: pod });
+    }
+    for (const { address, namespace, pod, node } of added) {
+      this.#pods.set(addressKey(address), { namespace, name: pod });
       // It was an endpoint's of this node and is another node's now.
       if (node !== '') this.#ids.delete(addressKey(address));
     }
@@ -72,7 +81,8 @@ export class Directory implements Resolver {
     return this.#labels.get(identity);
   }
   pod(address: Uint8Array): { readonly namespace: string; readonly name: string } | undefined {
-    return this.#pods.get(addressKey(address));
+    const key = addressKey(address);
+    return this.#pods.get(key) ?? this.#pastPods.get(key);
   }
   origin(rule: number): Origin | undefined {
     return this.#origins.get(rule);

@@ -9,33 +9,26 @@ import {
   encodeAddressKey,
   encodeEndpoint,
   encodeEndpointAddress,
-  encodeIpcacheEntry,
-  encodePrefixKey,
   encodeQuota,
-  IpcacheFlag,
   Layout,
-  ReservedIdentity,
   readEndpoint,
   readEndpointAddress,
 } from '../generated/bpf.ts';
 import { SidestepError } from '../model/error.ts';
 import { DIRECTIONS, type Direction } from '../model/policy.ts';
-import type { PrefixIdentity, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import type { Snapshot, WorkloadSpec } from '../model/snapshot.ts';
 import { type AttachKind, Attachments } from './attachments.ts';
 import { namespaceId } from './bypass.ts';
 import type { EndpointPolicy, EndpointStatus } from './endpoint-status.ts';
-import { InterfaceFinder, mapped, type WorkloadInterface } from './interfaces.ts';
+import { IdentityTables } from './identity-tables.ts';
+import { InterfaceFinder, type WorkloadInterface } from './interfaces.ts';
 import type { Kernel, KernelObject, NetworkInterface } from './kernel.ts';
 import { MirroredMap, WriteCounter } from './mirror.ts';
 import type { Pins } from './pins.ts';
 import { PolicyTables } from './policy-tables.ts';
-import { movesBetween, tellsApart } from './prefix-changes.ts';
 
 /** The only scope so far: one network per node. */
 const SCOPE = 0;
-/** Bits of {scope} in front of the address in ipcache_prefixes. */
-const SCOPE_BITS = 32;
-const ADDRESS_BITS = 128;
 
 const keyOfIfindex = (ifindex: number): Uint8Array => {
   const key = new Uint8Array(4);
@@ -86,27 +79,26 @@ export class Datapath {
   readonly #policy: MirroredMap;
   readonly #quotas: MirroredMap;
   readonly #tables: PolicyTables;
+  readonly #identities: IdentityTables;
   readonly #quotaTokens: number;
-  readonly #encryptPods: boolean;
   /** Tables besides its own that an endpoint's live flows were judged by last, by ifindex. */
   readonly #beside = new Map<number, Beside>();
-  /** Ranges that the kernel has. */
-  #ranges: readonly PrefixIdentity[] = [];
-  /** Addresses of pods and of this node that the kernel has; undefined: an earlier agent wrote them. */
-  #owned: ReadonlySet<string> | undefined;
   #statuses: readonly EndpointStatus[] = [];
+  /** Of this node, as long as nobody says that they changed; looked at with them: whose hooks are there, and who is before us. */
+  #interfaces: readonly NetworkInterface[] | undefined;
+  readonly #looked = new Map<number, readonly string[]>();
   #failures = new Map<string, unknown>();
 
   constructor(kernel: Kernel, object: KernelObject, pins: Pins, options: DatapathOptions) {
     this.#kernel = kernel;
     this.#finder = new InterfaceFinder(kernel);
     this.#quotaTokens = options.flowQuota;
-    this.#encryptPods = options.encryptPods;
     const mirror = (map: string): MirroredMap => new MirroredMap(object.map(map), this.#writes);
     this.#endpoints = mirror('endpoints');
     this.#addresses = mirror('endpoint_addresses');
     this.#ipcache = mirror('ipcache');
     this.#prefixes = mirror('ipcache_prefixes');
+    this.#identities = new IdentityTables(this.#ipcache, this.#prefixes, options.encryptPods);
     this.#policy = mirror('policy');
     this.#quotas = mirror('quotas');
     this.#tables = new PolicyTables(this.#policy, object.map('policy_tables'), (count) => this.#writes.add(count));
@@ -137,6 +129,13 @@ export class Datapath {
   /** Looks into every workload's namespace again at the next apply. */
   refreshInterfaces(): void {
     this.#finder.refresh();
+    this.interfacesChanged();
+  }
+
+  /** The next apply asks the kernel for interfaces and hooks again, which costs some milliseconds. */
+  interfacesChanged(): void {
+    this.#interfaces = undefined;
+    this.#looked.clear();
   }
 
   /**
@@ -145,20 +144,27 @@ export class Datapath {
    */
   apply(snapshot: Snapshot): ApplyResult {
     const before = this.#writes.total;
-    const own = this.#kernel.interfaces();
-    const located = new Map<string, Placed | SidestepError>();
-    for (const workload of snapshot.workloads) located.set(name(workload), this.#locate(workload, own));
+    const { own, located } = this.#locateAll(snapshot);
     const placed = [...located.values()].filter((p): p is Placed => !(p instanceof SidestepError));
 
-    this.#failures = this.#tables.install(snapshot.tables);
     const changed = new Set<string>();
     const errors = new Map<string, SidestepError>();
+    // Tables that tell addresses apart which the kernel cannot tell apart are not in force: policy stays what it was.
+    const crowded = this.#identities.problemOf(snapshot);
+    if (crowded) errors.set('ipcache', crowded);
+    this.#failures = crowded
+      ? new Map([...snapshot.tables.keys()].map((key) => [key, crowded]))
+      : this.#tables.install(snapshot.tables);
     /** Keys of tables whose live flows must be judged again though the tables are the same. */
     const stale = new Set<string>();
     let settle = (): void => undefined;
-    this.#guard(errors, 'ipcache', () => {
-      settle = this.#writeIdentities(snapshot, own, changed, stale);
-    });
+    if (crowded === undefined)
+      this.#guard(errors, 'ipcache', () => {
+        const identities = this.#identities.write(snapshot, own);
+        settle = identities.settle;
+        for (const address of identities.changed) changed.add(address);
+        for (const key of identities.stale) stale.add(key);
+      });
     this.#guard(errors, 'endpoint_addresses', () => this.#writeAddresses(placed, changed));
     for (const { workload, at } of placed)
       this.#guard(errors, name(workload), () => this.#writeEndpoint(workload, at, stale));
@@ -186,6 +192,21 @@ export class Datapath {
     }
   }
 
+  /** By what is known of interfaces; where that is not enough they are asked for anew. */
+  #locateAll({ workloads }: Pick<Snapshot, 'workloads'>): {
+    own: readonly NetworkInterface[];
+    located: Map<string, Placed | SidestepError>;
+  } {
+    const known = this.#interfaces;
+    const own = known ?? this.#kernel.interfaces();
+    this.#interfaces = own;
+    const located = new Map(workloads.map((workload) => [name(workload), this.#locate(workload, own)]));
+    if (known === undefined || ![...located.values()].some((each) => each instanceof SidestepError))
+      return { own, located };
+    this.interfacesChanged();
+    return this.#locateAll({ workloads });
+  }
+
   #locate(workload: WorkloadSpec, own: readonly NetworkInterface[]): Placed | SidestepError {
     try {
       return { workload, at: this.#finder.find(workload, own) };
@@ -193,64 +214,6 @@ export class Datapath {
       if (error instanceof SidestepError) return error;
       throw error;
     }
-  }
-
-  /**
-   * Until endpoints point to the tables that know a pod's new identity, no table says that flows to it need proofs: until then
-   * they go encrypted, whatever it is.
-   * @returns to be called then
-   */
-  #writeIdentities(
-    snapshot: Snapshot,
-    own: readonly NetworkInterface[],
-    changed: Set<string>,
-    stale: Set<string>,
-  ): () => void {
-    const entry = (identity: number, flags = 0, node = 0): Uint8Array => encodeIpcacheEntry({ identity, node, flags });
-    const hosts = new Map<string, { key: Uint8Array; value: Uint8Array }>();
-    const settled: { key: Uint8Array; value: Uint8Array }[] = [];
-    for (const { addresses } of own)
-      for (const { address } of addresses) {
-        const key = encodeAddressKey({ scope: SCOPE, address: mapped(address) });
-        hosts.set(hex(key), { key, value: entry(ReservedIdentity.IDENTITY_HOST, IpcacheFlag.IPCACHE_NODE_ADDRESS) });
-      }
-    for (const { address, identity, node } of snapshot.addresses) {
-      const key = encodeAddressKey({ scope: SCOPE, address });
-      const known = this.#ipcache.get(key);
-      if (known === undefined) changed.add(hex(address)); // it was world or unmanaged until now
-      const number = snapshot.nodes.get(node) ?? 0;
-      const flags = number !== 0 && this.#encryptPods ? IpcacheFlag.IPCACHE_ENCRYPT : 0;
-      let value = entry(identity, flags, number);
-      // With all pods encrypted it says so by itself.
-      if (number !== 0 && flags === 0 && known !== undefined && Buffer.compare(known, value) !== 0) {
-        settled.push({ key, value });
-        value = entry(identity, IpcacheFlag.IPCACHE_ENCRYPT, number);
-      }
-      hosts.set(hex(key), { key, value });
-    }
-    const owned = new Set(hosts.keys());
-    const ranges: { key: Uint8Array; value: Uint8Array }[] = [];
-    for (const { address, bits, identity } of snapshot.prefixes) {
-      const key = encodeAddressKey({ scope: SCOPE, address });
-      if (bits < ADDRESS_BITS)
-        ranges.push({
-          key: encodePrefixKey({ prefixLength: SCOPE_BITS + bits, scope: SCOPE, address }),
-          value: entry(identity),
-        });
-      // Whatever policy says of an address: a pod is a pod, and this node is this node.
-      else if (!owned.has(hex(key))) hosts.set(hex(key), { key, value: entry(identity) });
-    }
-    for (const key of this.#ipcache.replace([...hosts.values()]))
-      if (this.#owned === undefined || this.#owned.has(hex(key)) || owned.has(hex(key)))
-        changed.add(hex(key.subarray(4)));
-    this.#owned = owned;
-    this.#prefixes.replace(ranges);
-    const moves = movesBetween(this.#ranges, snapshot.prefixes);
-    this.#ranges = snapshot.prefixes;
-    for (const [key, table] of snapshot.tables) if (tellsApart(table, moves)) stale.add(key);
-    return () => {
-      for (const { key, value } of settled) this.#ipcache.set(key, value);
-    };
   }
 
   #writeAddresses(placed: readonly Placed[], changed: Set<string>): void {
@@ -289,7 +252,10 @@ export class Datapath {
         auditIngressTable: this.#tableOf(workload.tables.auditIngress, known?.auditIngressTable),
       }),
     );
-    this.#attachments.attach(at.ifindex);
+    if (!this.#looked.has(at.ifindex)) {
+      this.#attachments.attach(at.ifindex);
+      this.#looked.set(at.ifindex, this.#attachments.foreignFirst(at.ifindex));
+    }
     this.#judgeAgain(workload, at.ifindex, stale);
   }
 
@@ -390,7 +356,7 @@ export class Datapath {
       const failure = this.#failures.get(key);
       if (failure instanceof SidestepError) return failure;
     }
-    const foreign = this.#attachments.foreignFirst(at.ifindex);
+    const foreign = this.#looked.get(at.ifindex) ?? [];
     if (foreign.length > 0)
       return new SidestepError(
         'KERNEL_FEATURE_MISSING',

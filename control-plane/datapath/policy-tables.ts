@@ -140,6 +140,7 @@ export class PolicyTables {
 
   #installOne(table: PolicyTable): void {
     const before = this.#installed.get(table.key);
+    if (before?.table === table) return;
     const added = before && additions(before.table, table);
     if (before && added) {
       if (added.length === 0 && before.table.defaultRule === table.defaultRule) return;

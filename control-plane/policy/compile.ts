@@ -4,14 +4,13 @@ import type { Prefix } from '../model/address.ts';
 import type { Labels } from '../model/labels.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import { DIRECTIONS, type Direction, formatPolicyRef, type Policy } from '../model/policy.ts';
-import type { AddressIdentity, IdentityInfo, PolicySummary, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
+import type { IdentityInfo, PolicySummary, Snapshot, WorkloadSpec } from '../model/snapshot.ts';
 import { type CompiledTable, type IdentityPorts, TableMaker } from './compile-table.ts';
 import { type Enrolment, isEnrolled } from './enrolment.ts';
 import { IngressPorts } from './named-ports.ts';
 import { notesOf } from './notes.ts';
 import { type LearnedAddress, Outside, type OutsideView } from './outside.ts';
 import { PeerAuthentication } from './peer-authentication.ts';
-import { isWorkload, nodesOf } from './placement.ts';
 import { type KnownPod, Pods, type PodView } from './pods.ts';
 import { PolicyIndex } from './policy-index.ts';
 import { portIssues } from './port-issues.ts';
@@ -65,7 +64,6 @@ export class Compiler {
   readonly #tables: TableCache<CompiledTable>;
   readonly #peers: PeerAuthentication;
   readonly #index = new PolicyIndex();
-  readonly #podNodes = new WeakMap<PodView, ReadonlySet<string>>();
   readonly #everybody = new WeakMap<PodView['identities'], WeakMap<OutsideView['identities'], Everybody>>();
   readonly #asksNames = new WeakMap<Policy, boolean>();
   #ports: IdentityPorts = new Map();
@@ -105,10 +103,9 @@ export class Compiler {
     this.#selectors.update(identities);
     this.#index.update(policies);
     this.#ports = view.ports;
-    const local = view.pods.filter(isWorkload);
     this.#tables.begin();
     const byIdentity = new Map<string, Decided>();
-    const decided = new Map(local.map((known) => [known, this.#decide(known, byIdentity)]));
+    const decided = new Map(view.workloads.map((known) => [known, this.#decide(known, byIdentity)]));
     const made = this.#tables.end();
     const tables = new Map([...made].map(([key, { table }]) => [key, table]));
     const peers = this.#peers.compile({
@@ -130,12 +127,13 @@ export class Compiler {
     this.#numbers.releaseRulesets(rulesets);
     this.#numbers.save();
     const { problem } = this.#numbers;
+    let lines: readonly PolicySummary[] | undefined;
     return {
       names: outside.names,
       revision: ++this.#revision,
       synced: true,
       workloads: [...decided].map(([known, each]) => workloadOf(known, each, peers.keys)),
-      addresses: view.pods.flatMap(addressesOf),
+      addresses: view.addresses,
       prefixes: outside.prefixes,
       tables,
       identities: infos,
@@ -145,7 +143,11 @@ export class Compiler {
       nodes,
       needs: peers.needs,
       certified: peers.certified,
-      policies: summaries(objects, decided),
+      // Only who looks at them pays for the lines of thousands of policies.
+      get policies() {
+        lines ??= summaries(objects, decided);
+        return lines;
+      },
       issues: [
         ...(problem ? [problem] : []),
         ...objects.issues,
@@ -224,8 +226,7 @@ export class Compiler {
 
   /** Every other node that has pods or says that it is there. */
   #nodes(objects: ObjectSet, view: PodView): ReadonlyMap<string, number> {
-    const withPods = remember(this.#podNodes, view, () => nodesOf(view.pods));
-    const names = new Set([...withPods, ...objects.meshNodes.map(({ name }) => name)]);
+    const names = new Set([...view.nodes, ...objects.meshNodes.map(({ name }) => name)]);
     names.delete(this.#options.nodeName);
     const nodes = new Map([...names].sort().map((name) => [name, this.#numbers.node(name)]));
     this.#numbers.releaseNodes(new Set(nodes.values()));
@@ -257,11 +258,6 @@ function workloadOf(
     tables: { ...tables, authentication: authentication.get(identity) ?? '' },
     learnsNames,
   };
-}
-
-function addressesOf({ pod, identity, local, addresses }: KnownPod): AddressIdentity[] {
-  const node = local ? '' : pod.nodeName;
-  return addresses.map((address) => ({ address, identity, node, namespace: pod.namespace, pod: pod.name }));
 }
 
 /** One line per object, however many specs it has. */

@@ -47,8 +47,3 @@ export function placements(pods: readonly KnownPod[]): readonly Placed[] {
     nodes,
   }));
 }
-
-/** Other nodes with pods. */
-export function nodesOf(pods: readonly KnownPod[]): ReadonlySet<string> {
-  return new Set(pods.flatMap(({ local, addresses, pod }) => (!local && addresses.length > 0 ? pod.nodeName : [])));
-}

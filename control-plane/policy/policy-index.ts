@@ -4,6 +4,7 @@
  */
 import { type Labels, NAMESPACE_KEY, selects } from '../model/labels.ts';
 import type { Policy } from '../model/policy.ts';
+import { sameItems } from './remember.ts';
 
 const KEY = `k8s:${NAMESPACE_KEY}`;
 const NONE: readonly Policy[] = [];
@@ -17,8 +18,11 @@ interface Answer {
 export class PolicyIndex {
   #byNamespace: ReadonlyMap<string | undefined, readonly Policy[]> = new Map();
   readonly #answers = new WeakMap<Labels, Answer>();
+  #last: readonly Policy[] = NONE;
 
   update(policies: readonly Policy[]): void {
+    if (sameItems(this.#last, policies)) return;
+    this.#last = policies;
     const before = this.#byNamespace;
     const lists = Map.groupBy(policies, ({ subject }) => subject.matchLabels.get(KEY));
     this.#byNamespace = new Map(
