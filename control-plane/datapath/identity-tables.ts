@@ -57,6 +57,7 @@ export class IdentityTables {
   readonly #encryptPods: boolean;
   readonly #pods: Layer = new Map();
   #own: Layer = new Map();
+  #interfaces: readonly NetworkInterface[] = [];
   #outside: Layer = new Map();
   /** What the layers were made from; undefined: all is to be looked at. */
   #last: IdentitySnapshot | undefined;
@@ -118,7 +119,8 @@ export class IdentityTables {
       for (const key of this.#exact.keys()) touch(hex(key));
       for (const layer of [this.#pods, this.#own, this.#outside]) for (const key of layer.keys()) touch(key);
     }
-    const own = ownLayer(interfaces);
+    const own = this.#interfaces === interfaces ? this.#own : ownLayer(interfaces);
+    this.#interfaces = interfaces;
     const outside = last?.prefixes === snapshot.prefixes ? this.#outside : outsideLayer(snapshot.prefixes);
     for (const [before, now] of [
       [this.#own, own],

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { changeBetween } from './list-change.ts';
+import { changeBetween, replaced } from './list-change.ts';
 
 test.each([
   ['nothing', 'abc', 'abc', { at: 3, removed: '', added: '' }],
@@ -21,7 +21,7 @@ test('with the stretch put in its place the earlier list is the later one', () =
   fc.assert(
     fc.property(list, list, (before, now) => {
       const { at, removed, added } = changeBetween(before, now);
-      expect(before.toSpliced(at, removed.length, ...added)).toEqual(now);
+      expect(replaced(before, at, removed.length, added)).toEqual(now);
       expect(before.slice(at, at + removed.length)).toEqual(removed);
     }),
   );

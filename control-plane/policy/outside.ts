@@ -59,6 +59,12 @@ interface Inputs {
   readonly learned: readonly LearnedAddress[];
 }
 
+interface Asked {
+  readonly policies: readonly Policy[];
+  readonly objects: OutsideObjects;
+  readonly learned: readonly LearnedAddress[];
+}
+
 export class Outside {
   readonly #numbers: Numbers;
   readonly #options: OutsideOptions;
@@ -67,6 +73,8 @@ export class Outside {
   readonly #names = new WeakMap<Policy, readonly NameMatch[]>();
   #texts: ReadonlyMap<string, readonly string[]> = new Map();
   #last: { readonly inputs: Inputs; readonly view: OutsideView } | undefined;
+  /** What the last view was asked with: where all of it is the same nothing has to be gathered. */
+  #asked: Asked | undefined;
 
   constructor(numbers: Numbers, options: OutsideOptions) {
     this.#numbers = numbers;
@@ -79,6 +87,14 @@ export class Outside {
    * @throws MAP_FULL when there are more ranges than local identities
    */
   view(policies: readonly Policy[], objects: OutsideObjects, learned: readonly LearnedAddress[]): OutsideView {
+    const asked = { policies, objects, learned };
+    if (this.#last && this.#asked && isSame(this.#asked, asked)) return this.#last.view;
+    const view = this.#viewOf(asked);
+    this.#asked = asked;
+    return view;
+  }
+
+  #viewOf({ policies, objects, learned }: Asked): OutsideView {
     const inputs: Inputs = {
       ranges: policies.flatMap((policy) => nonEmpty(this.#rangesOf(policy))),
       names: policies.flatMap((policy) => nonEmpty(remember(this.#names, policy, () => namesOf(policy)))),
@@ -263,6 +279,16 @@ function exactly(address: Uint8Array): Prefix {
 /** The earlier map where it holds the same objects. */
 function unlessSame(before: ReadonlyMap<number, Labels> | undefined, now: ReadonlyMap<number, Labels>) {
   return before?.size === now.size && [...now].every(([id, labels]) => before.get(id) === labels) ? before : now;
+}
+
+function isSame(a: Asked, b: Asked): boolean {
+  return (
+    a.learned === b.learned &&
+    a.objects.nodes === b.objects.nodes &&
+    a.objects.meshNodes === b.objects.meshNodes &&
+    a.objects.endpointSlices === b.objects.endpointSlices &&
+    sameItems(a.policies, b.policies)
+  );
 }
 
 function nonEmpty<T>(list: readonly T[]): readonly (readonly T[])[] {

@@ -3,7 +3,7 @@ import type { Numbers } from '../identity/numbers.ts';
 import { addressKey, formatAddress } from '../model/address.ts';
 import { ERRORS, type ErrorCode } from '../model/error-codes.ts';
 import { type Labels, labelList } from '../model/labels.ts';
-import { changeBetween } from '../model/list-change.ts';
+import { changeBetween, replaced } from '../model/list-change.ts';
 import type { NamedPort, NamespaceObject, ObjectSet, PodObject } from '../model/objects.ts';
 import type { AddressIdentity, IdentityInfo, Issue } from '../model/snapshot.ts';
 import type { IdentityPorts } from './compile-table.ts';
@@ -128,7 +128,7 @@ export class Pods {
     return {
       objects,
       view: {
-        pods: view.pods.toSpliced(at, removed.length, ...added),
+        pods: replaced(view.pods, at, removed.length, added),
         workloads: splice(view.workloads, (each) => (isWorkload(each) ? [each] : NO_PODS)),
         addresses: splice(view.addresses, ({ entries }) => entries),
         nodes: nodesAfter(byNode, view.nodes, removed, added),
@@ -219,10 +219,10 @@ export class Pods {
     const last = this.#last?.view;
     if (last?.identities.size === identities.size && [...identities].every(([id, l]) => last.identities.get(id) === l))
       return { identities: last.identities, identityInfos: last.identityInfos };
-    const infos = [...identities].map(([id, labels]): [number, IdentityInfo] => [
-      id,
-      { id, labels: labelList(labels) },
-    ]);
+    const infos = [...identities].map(([id, labels]): [number, IdentityInfo] => {
+      const known = last?.identities.get(id) === labels ? last.identityInfos.get(id) : undefined;
+      return [id, known ?? { id, labels: labelList(labels) }];
+    });
     return { identities, identityInfos: new Map(infos) };
   }
 
@@ -279,7 +279,7 @@ function spliced<T>(
   const isNearEnd = at > pods.length / 2;
   const behind = isNearEnd ? lengthOf(at + removed.length, pods.length) : 0;
   const begin = isNearEnd ? list.length - behind - gone.length : lengthOf(0, at);
-  return list.toSpliced(begin, gone.length, ...fresh);
+  return replaced(list, begin, gone.length, fresh);
 }
 
 /** @param byNode is brought up to date @param before the same set is returned where nothing came or went */
