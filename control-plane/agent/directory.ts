@@ -21,6 +21,8 @@ function remember<K, V>(map: Map<K, V>, key: K, value: V): void {
   if (!oldest.done) map.delete(oldest.value);
 }
 
+const refsOf = (rules: readonly { readonly ref: RuleRef }[]): readonly RuleRef[] => rules.map(({ ref }) => ref);
+
 export class Directory implements Resolver {
   readonly nodeName: string;
   readonly version: string;
@@ -28,7 +30,7 @@ export class Directory implements Resolver {
   readonly #pods = new Map<string, { namespace: string; name: string }>();
   readonly #pastPods = new Map<string, { namespace: string; name: string }>();
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
-  readonly #rulesets = new Map<number, readonly RuleRef[]>();
+  readonly #rulesets = new Map<number, { rules: readonly RuleRef[]; shadow: readonly RuleRef[] | undefined }>();
   #unproven: Resolver['unproven'] = () => 'no certificates: authentication is not set up on this node';
   /** By address. */
   readonly #ids = new Map<string, number>();
@@ -67,12 +69,8 @@ export class Directory implements Resolver {
       this.#revisions.push({ since: Date.now(), revision: snapshot.revision });
       this.#revisions.splice(0, this.#revisions.length - MOST_REVISIONS);
     }
-    for (const { id, rules } of snapshot.rulesets.values())
-      remember(
-        this.#rulesets,
-        id,
-        rules.map(({ ref }) => ref),
-      );
+    for (const { id, rules, shadow } of snapshot.rulesets.values())
+      remember(this.#rulesets, id, { rules: refsOf(rules), shadow: shadow && refsOf(shadow.rules) });
     this.#origins = snapshot.origins;
     this.#notes = snapshot.notes;
   }
@@ -91,7 +89,10 @@ export class Directory implements Resolver {
     return this.#notes.get(noteKey(ref));
   }
   ruleset(id: number): readonly RuleRef[] | undefined {
-    return this.#rulesets.get(id);
+    return this.#rulesets.get(id)?.rules;
+  }
+  shadow(id: number): readonly RuleRef[] | undefined {
+    return this.#rulesets.get(id)?.shadow;
   }
   /** Told by whoever proves; replaced by what it says next. */
   explain(unproven: Resolver['unproven']): void {

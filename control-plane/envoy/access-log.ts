@@ -13,6 +13,8 @@ const METHODS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS
 const VERSIONS = ['HTTP', 'HTTP/1.0', 'HTTP/1.1', 'HTTP/2', 'HTTP/3'];
 /** What an allowed request is named after when layer 4 had decided. */
 const LAYER4 = 'layer4';
+const AUDITED = { audited: true } as const;
+const NOT_AUDITED = {};
 const UNKNOWN: SocketAddress = { address: '::', port_value: 0 };
 /** Of a URL that is kept: clients choose how long theirs is. */
 const MOST_URL = 2048;
@@ -38,8 +40,10 @@ export function httpEvent({ common_properties: common, protocol_version, request
     const ruleset = state(direction);
     if (result === undefined) return { ruleset, verdict: 'none', rule: undefined };
     if (result !== 'allowed') return { ruleset, verdict: 'deny', rule: undefined };
-    if (name === LAYER4) return { ruleset, verdict: 'layer4', rule: undefined };
-    return { ruleset, verdict: 'allow', rule: ruleNamed(name) };
+    const shadow = words?.get(`${direction}_shadow_engine_result`);
+    const audited = shadow === 'denied' ? AUDITED : NOT_AUDITED;
+    if (name === LAYER4) return { ruleset, verdict: 'layer4', rule: undefined, ...audited };
+    return { ruleset, verdict: 'allow', rule: ruleNamed(name), ...audited };
   };
   const egress = half('egress');
   const ingress = half('ingress');

@@ -54,7 +54,7 @@ export const XDS_TABLE = {
     'envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig': { log_name: '1 string', grpc_service: '2 envoy.config.core.v3.GrpcService', transport_api_version: '6 envoy.config.core.v3.ApiVersion', buffer_flush_interval: '3 google.protobuf.Duration', buffer_size_bytes: '4 google.protobuf.UInt32Value', filter_state_objects_to_log: '5 repeated string' },
     'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig': { common_config: '1 envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig', additional_request_headers_to_log: '2 repeated string', additional_response_headers_to_log: '3 repeated string', additional_response_trailers_to_log: '4 repeated string' },
     'envoy.extensions.dynamic_modules.v3.DynamicModuleConfig': { name: '1 string', do_not_close: '3 bool', load_globally: '4 bool', metrics_namespace: '5 string', module: '6 envoy.config.core.v3.AsyncDataSource', nack_on_cache_miss: '7 bool' },
-    'envoy.extensions.filters.http.rbac.v3.RBAC': { rules: '1 envoy.config.rbac.v3.RBAC', rules_stat_prefix: '6 string', matcher: '4 xds.type.matcher.v3.Matcher' },
+    'envoy.extensions.filters.http.rbac.v3.RBAC': { rules: '1 envoy.config.rbac.v3.RBAC', rules_stat_prefix: '6 string', matcher: '4 xds.type.matcher.v3.Matcher', shadow_matcher: '5 xds.type.matcher.v3.Matcher', shadow_rules_stat_prefix: '3 string' },
     'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': { rbac: '2 envoy.extensions.filters.http.rbac.v3.RBAC' },
     'envoy.extensions.filters.http.router.v3.Router': { suppress_envoy_headers: '4 bool' },
     'envoy.extensions.filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter': { dynamic_module_config: '1 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig', filter_name: '2 string', filter_config: '3 google.protobuf.Any' },
@@ -433,6 +433,8 @@ export interface XdsMessages {
     readonly rules?: XdsMessages['envoy.config.rbac.v3.RBAC'];
     readonly rules_stat_prefix?: string;
     readonly matcher?: XdsMessages['xds.type.matcher.v3.Matcher'];
+    readonly shadow_matcher?: XdsMessages['xds.type.matcher.v3.Matcher'];
+    readonly shadow_rules_stat_prefix?: string;
   };
   'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': {
     readonly rbac?: XdsMessages['envoy.extensions.filters.http.rbac.v3.RBAC'];

@@ -9,6 +9,8 @@ export interface HttpHalf {
   readonly verdict: 'none' | 'layer4' | 'allow' | 'deny';
   /** The one that allowed. */
   readonly rule: RuleRef | undefined;
+  /** It was allowed, and would not be if everything were enforced. Absent: that would be the same. */
+  readonly audited?: true;
 }
 
 export interface HttpEvent {

@@ -63,8 +63,9 @@ interface NamedRequest {
   readonly resolver: Resolver;
 }
 
-function verdictOf({ verdict }: HttpEvent): 'FORWARDED' | 'DROPPED' {
-  return verdict === 'allowed' ? 'FORWARDED' : 'DROPPED';
+function verdictOf({ verdict, egress, ingress }: HttpEvent): 'FORWARDED' | 'AUDIT' | 'DROPPED' {
+  if (verdict !== 'allowed') return 'DROPPED';
+  return egress.audited || ingress.audited ? 'AUDIT' : 'FORWARDED';
 }
 
 /** As Hubble's L7 parser does: one record, or one for the request and one for the response. */
@@ -127,10 +128,12 @@ function common(named: NamedRequest, reply: boolean): Common {
 }
 
 function decidingHalf(event: HttpEvent): Direction {
+  if (event.ingress.audited || event.egress.audited) return event.ingress.audited ? 'ingress' : 'egress';
   return event.deniedBy ?? (event.ingress.ruleset >= FIRST_RULESET ? 'ingress' : 'egress');
 }
 
 function rulesOf(half: HttpHalf, resolver: Resolver): readonly RuleRef[] {
+  if (half.audited) return resolver.shadow(half.ruleset) ?? [];
   if (half.verdict === 'allow') return half.rule ? [half.rule] : [];
   return half.verdict === 'deny' ? (resolver.ruleset(half.ruleset) ?? []) : [];
 }
@@ -140,7 +143,8 @@ function attribution({ event, rules, revision, resolver }: NamedRequest): Partia
   for (const half of HALVES) {
     if (rules[half].length === 0) continue;
     const named = rules[half].map((ref) => policyOf(ref, revision, resolver));
-    fields[event[half].verdict === 'deny' ? `${half}_denied_by` : `${half}_allowed_by`] = named;
+    const { verdict, audited } = event[half];
+    fields[verdict === 'deny' || audited ? `${half}_denied_by` : `${half}_allowed_by`] = named;
   }
   return { ...fields, ...policyLog([...rules.egress, ...rules.ingress], resolver) };
 }
@@ -148,7 +152,8 @@ function attribution({ event, rules, revision, resolver }: NamedRequest): Partia
 function reasons({ event, rules }: NamedRequest): string[] {
   if (event.verdict === 'refused') return [`refused by Envoy: ${event.details || 'malformed'}`];
   return HALVES.flatMap((half) => {
-    const { verdict, rule, ruleset } = event[half];
+    const { verdict, rule, ruleset, audited } = event[half];
+    if (audited) return [`${half} would be denied: not admitted by ${rules[half].map(formatRuleRef).join(', ')}`];
     if (verdict === 'allow') return [`${half} allowed by ${rule ? formatRuleRef(rule) : 'a rule without a name'}`];
     if (verdict !== 'deny') return [];
     if (rules[half].length > 0) return [`${half} denied: not admitted by ${rules[half].map(formatRuleRef).join(', ')}`];

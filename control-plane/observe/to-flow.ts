@@ -28,6 +28,8 @@ export interface Resolver {
   note(ref: PolicyRef | RuleRef): PolicyNote | undefined;
   /** What requests under a decision point are held against. */
   ruleset(id: number): readonly RuleRef[] | undefined;
+  /** What they would be held against if everything were enforced; undefined: that is the same. */
+  shadow(id: number): readonly RuleRef[] | undefined;
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;
   /** Why two ends are not proven to each other, in words. */
   unproven(source: Uint8Array, destination: Uint8Array): string | undefined;

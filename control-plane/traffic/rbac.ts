@@ -18,13 +18,33 @@ export function denyAll(direction: Direction): Rbac {
   return { rules: {}, rules_stat_prefix: statPrefix(direction) };
 }
 
-/** A ruleset that is not among them, 0 and none at all included, admits nothing. */
+/**
+ * A ruleset that is not among them, 0 and none at all included, admits nothing. Where one has a shadow (what would be admitted if
+ * all were enforced) the filter says of each request what that says, too.
+ */
 export function admit(direction: Direction, rulesets: Iterable<ServedRuleset>): Rbac {
+  const own = [...rulesets].filter((each) => each.direction === direction);
+  const enforced = byRuleset(direction, own, ({ rules }) => rules);
+  if (!own.some(({ shadow }) => shadow)) return { matcher: enforced, rules_stat_prefix: statPrefix(direction) };
+  return {
+    matcher: enforced,
+    rules_stat_prefix: statPrefix(direction),
+    // One without a shadow has nothing on trial.
+    shadow_matcher: byRuleset(direction, own, ({ shadow }) => shadow?.rules ?? 'layer4'),
+    shadow_rules_stat_prefix: statPrefix(direction),
+  };
+}
+
+function byRuleset(
+  direction: Direction,
+  rulesets: readonly ServedRuleset[],
+  rulesOf: (ruleset: ServedRuleset) => ServedRuleset['rules'],
+): Matcher {
   const map: Record<string, OnMatch> = { [PASS.ruleset]: allow(PASS.name) };
-  for (const { id, direction: its, rules } of rulesets) {
-    if (its !== direction) continue;
+  for (const ruleset of rulesets) {
+    const rules = rulesOf(ruleset);
     const onMatch = rules === 'layer4' ? allow(PASS.name) : matchRules(rules);
-    if (onMatch !== undefined) map[id] = onMatch;
+    if (onMatch !== undefined) map[ruleset.id] = onMatch;
   }
   const input = {
     name: 'ruleset',
@@ -33,7 +53,7 @@ export function admit(direction: Direction, rulesets: Iterable<ServedRuleset>): 
       key: rulesetState(direction),
     },
   } as const;
-  return { matcher: { matcher_tree: { input, exact_match_map: { map } } }, rules_stat_prefix: statPrefix(direction) };
+  return { matcher_tree: { input, exact_match_map: { map } } };
 }
 
 function allow(name: string): OnMatch {

@@ -18,6 +18,7 @@ const resolver: Resolver = {
   origin: () => undefined,
   note: () => undefined,
   ruleset: () => undefined,
+  shadow: () => undefined,
   endpoint: () => undefined,
   endpointAt: () => 1,
   revisionAt: () => 1,
