@@ -42,6 +42,13 @@ export function readHeaderMatches(value: unknown, path: Path, refuse: Refuse): H
       refuse('FIELD_INVALID', [...at, 'mismatch'], `${quote(word)} is not one of ${MISMATCH_ACTIONS.join(', ')}`);
     if ((mismatch === 'ADD' || mismatch === 'REPLACE') && expected === undefined)
       refuse('FIELD_REQUIRED', [...at, 'value'], `${mismatch} needs the value that the header is to have`);
+    // Fails closed: without its action the request would reach the server as it must not.
+    if (mismatch !== undefined)
+      refuse(
+        'FIELD_NOT_SUPPORTED',
+        [...at, 'mismatch'],
+        `not supported yet: ${mismatch}; without it the rule does not match`,
+      );
     if (name === undefined || !isGood) return undefined;
     return {
       name,

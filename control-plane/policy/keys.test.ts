@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { coversOf, type Key, keyNumber, type PortKey, portNumber } from './keys.ts';
+import { coversOf, type Key, keyNumber, type PortKey, portNumber, shadowed } from './keys.ts';
 
 /** Keys as they stand in tables: the bits behind the prefix are 0. */
 const portKey: fc.Arbitrary<PortKey> = fc.oneof(
@@ -43,4 +43,12 @@ test('the nearest comes first', () => {
   const covers = coversOf(portNumber({ protocol: 6, port: 3, prefix: 32 }));
   expect(numbers.map((number) => covers.indexOf(number))).toEqual([3, 7, 15]);
   expect(covers.at(-1)).toBe(0);
+});
+
+test('a block of ports is shadowed when narrower ones cover all of it, however deep', () => {
+  const at = (port: number, prefix: number): number => portNumber({ protocol: 6, port, prefix });
+  expect(shadowed([at(80, 31), at(80, 32), at(81, 32)])).toEqual(new Set([at(80, 31)]));
+  expect(shadowed([at(80, 30), at(80, 31), at(82, 32), at(83, 32)])).toEqual(new Set([at(82, 31), at(80, 30)]));
+  expect(shadowed([at(80, 31), at(80, 32)])).toEqual(new Set());
+  expect(shadowed([at(81, 32), at(82, 32), 0])).toEqual(new Set());
 });

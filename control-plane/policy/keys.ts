@@ -37,6 +37,24 @@ export function coversOf(number: number): number[] {
   return covers;
 }
 
+/**
+ * Those that no flow hits: narrower ones together cover all of their ports.
+ * @param numbers see portNumber
+ */
+export function shadowed(numbers: Iterable<number>): ReadonlySet<number> {
+  const whole = new Set(numbers);
+  const found = new Set<number>();
+  // What is added on the way, two halves that make a whole, is looked at as well.
+  for (const number of whole) {
+    const block = number % BLOCKS;
+    if (block <= 1 || !whole.has(number - block + (block ^ 1))) continue;
+    const wider = number - block + (block >> 1);
+    found.add(wider);
+    whole.add(wider);
+  }
+  return found;
+}
+
 /** What the map has for the key or, failing that, for the nearest that covers it. */
 export function longest<T>(entries: ReadonlyMap<number, T>, number: number): T | undefined {
   const own = entries.get(number);

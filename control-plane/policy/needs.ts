@@ -7,7 +7,7 @@ import { DIRECTIONS, type Direction } from '../model/policy.ts';
 import type { NodeNeeds, ServiceAccountRef } from '../model/snapshot.ts';
 import type { Column } from './answers.ts';
 import type { Halves } from './halves.ts';
-import { longest } from './keys.ts';
+import { longest, shadowed } from './keys.ts';
 import type { Placed } from './placement.ts';
 import { remember } from './remember.ts';
 
@@ -74,7 +74,10 @@ export class Passes {
 
   /** Does it let anything pass under authentication? */
   asks(column: Column): boolean {
-    return remember(this.#asking, column, () => [...column.values()].some(({ auth }) => auth === 'required'));
+    return remember(this.#asking, column, () => {
+      const unseen = shadowed(column.keys());
+      return [...column].some(([number, { auth }]) => auth === 'required' && !unseen.has(number));
+    });
   }
 
   /** Is there a flow that the first lets pass under authentication and the second, too, lets pass? */
@@ -85,7 +88,10 @@ export class Passes {
 }
 
 function meet(column: Column, other: Column): boolean {
-  return [...column.keys(), ...other.keys()].some((number) => {
+  const numbers = new Set([...column.keys(), ...other.keys()]);
+  const unseen = shadowed(numbers);
+  return [...numbers].some((number) => {
+    if (unseen.has(number)) return false;
     const [first, second] = [longest(column, number), longest(other, number)];
     return first?.auth === 'required' && second?.allowed === true && second.auth !== 'always-fail';
   });

@@ -225,7 +225,6 @@ test.each(Object.entries(EXAMPLES))('%s', { timeout: 30_000 }, async (file, chec
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'workloads.yaml': 'no policy',
   'secure-app-access.yaml': 'control-plane/demo: acts 2 and 5 put it in force',
-  'policies/tls-names.yaml': 'refused as a whole until Envoy looks at TLS names',
 };
 
 test('no example is left out', () => {

@@ -43,7 +43,6 @@ const RULES = {
   ],
   'a match of a header': [{ headerMatches: [{ name: 'X-Tenant', value: 'blue' }] }],
   'a match of the host': [{ headerMatches: [{ name: 'Host', value: 'web.shop' }] }],
-  'a match that is only to be logged': [{ headerMatches: [{ name: 'X-Tenant', value: 'blue', mismatch: 'LOG' }] }],
   anything: [{}],
 } as const;
 type RuleName = keyof typeof RULES;
