@@ -260,6 +260,7 @@ describe('the lists', () => {
         namespace: 'shop',
         name: 'guard',
         state: 'accepted',
+        audit: false,
         selects: ['shop/server'],
         issues: [],
         origin: expect.stringMatching(/policy-guard\.yaml/),
@@ -267,8 +268,8 @@ describe('the lists', () => {
     ]);
     const lines = linesOf(await ask('policy', 'list'));
     expect(lines.map(words)).toEqual([
-      ['NAMESPACE', 'NAME', 'KIND', 'STATE', 'SELECTS', 'ORIGIN'],
-      ['shop', 'guard', 'CiliumNetworkPolicy', 'accepted', 'shop/server', rows[0]?.origin],
+      ['NAMESPACE', 'NAME', 'KIND', 'STATE', 'MODE', 'SELECTS', 'ORIGIN'],
+      ['shop', 'guard', 'CiliumNetworkPolicy', 'accepted', 'enforced', 'shop/server', rows[0]?.origin],
     ]);
   });
 
