@@ -109,10 +109,13 @@ describe.each(['routed', 'bridge'] as const)('an HTTP rule, %s workloads', (atta
       .toMatch(
         /http-request FORWARDED \(HTTP\/1\.1 GET http:\/\/[^ ]+\/api\/named.*CiliumNetworkPolicy\/shop\/http#ingress\[0\]/,
       );
-    const { stdout } = await system.agent.cli(['observe', '--type', 'l7', '--last', '20']);
-    expect(stdout).toMatch(/DROPPED \(HTTP\/1\.1 PUT .*CiliumNetworkPolicy\/shop\/http/);
+    // Envoy's two workers tell of their requests each for itself: in no promised order.
+    const refused = ['observe', '--type', 'l7', '--verdict', 'DROPPED', '--last', '1'];
+    await expect
+      .poll(async () => (await system.agent.cli(refused)).stdout, { timeout: 5_000 })
+      .toMatch(/DROPPED \(HTTP\/1\.1 PUT .*\/api\/named.*CiliumNetworkPolicy\/shop\/http/);
     // As records they name endpoint and policy revision, too.
-    const records = (await system.agent.cli(['observe', '--type', 'l7', '--last', '1', '-o', 'json'])).stdout;
+    const records = (await system.agent.cli([...refused, '-o', 'json'])).stdout;
     const status = JSON.parse(await system.status()) as { readonly revision: { readonly snapshot: number } };
     expect(JSON.parse(records)).toMatchObject({
       flow: {
