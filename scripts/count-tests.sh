@@ -2,6 +2,31 @@
 # count-tests.sh REPORT STATUS: prints "passed failed skipped" of vitest's JSON report. A file that could not be run at all counts as a
 # failure, and so does a run that failed without saying where, or without a report.
 # count-tests.sh --failures REPORT SUITE: a line for each test that failed: suite, file, name and the message's first line.
+# count-tests.sh --files REPORT: the files with a failure, a line each.
+# count-tests.sh --replace REPORT AGAIN: REPORT with the files of AGAIN in the place of their first run.
+if [ "$1" = --files ]; then
+	exec node -e '
+	const { relative } = require("node:path");
+	const [report] = process.argv.slice(1);
+	for (const t of JSON.parse(require("node:fs").readFileSync(report, "utf8")).testResults)
+		if (t.status === "failed") console.log(relative(process.cwd(), t.name));' "$2" 2>/dev/null
+fi
+if [ "$1" = --replace ]; then
+	exec node -e '
+	const { readFileSync, writeFileSync } = require("node:fs");
+	const [to, from] = process.argv.slice(1);
+	const [first, again] = [to, from].map((p) => JSON.parse(readFileSync(p, "utf8")));
+	const files = new Map(first.testResults.map((t) => [t.name, t]));
+	for (const t of again.testResults) files.set(t.name, t);
+	first.testResults = [...files.values()];
+	const all = first.testResults.flatMap((t) => t.assertionResults);
+	const count = (...states) => all.filter((a) => states.includes(a.status)).length;
+	first.numPassedTests = count("passed");
+	first.numFailedTests = count("failed");
+	first.numPendingTests = count("pending", "skipped");
+	first.numTodoTests = count("todo");
+	writeFileSync(to, JSON.stringify(first));' "$2" "$3"
+fi
 if [ "$1" = --failures ]; then
 	exec node -e '
 	const { relative } = require("node:path");
