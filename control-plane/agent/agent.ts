@@ -24,9 +24,11 @@ import type { KernelEvent } from '../model/event.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { ObjectSet } from '../model/objects.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import type { TlsEvent } from '../model/tls-event.ts';
 import { dnsFlow } from '../observe/dns-flow.ts';
 import { HttpRecord } from '../observe/http-flow.ts';
 import { FlowStore } from '../observe/store.ts';
+import { tlsFlow } from '../observe/tls-flow.ts';
 import { toFlow } from '../observe/to-flow.ts';
 import { Compiler } from '../policy/compile.ts';
 import { processCgroup } from '../process/cgroup.ts';
@@ -358,6 +360,7 @@ class Agent implements AgentView, RunningAgent {
         object: this.#object,
         log: this.#inputs.log,
         record: (event) => this.#recordHttp(event),
+        recordTls: (event) => this.#recordTls(event),
       }),
     );
     this.#http = await this.#opening;
@@ -368,6 +371,12 @@ class Agent implements AgentView, RunningAgent {
     const record = new HttpRecord(event, this.#directory);
     this.flows.addLatent(record);
     this.#metrics.countHttp(record);
+  }
+
+  #recordTls(event: TlsEvent): void {
+    const flow = tlsFlow(event, this.#directory);
+    this.flows.add(flow);
+    this.#metrics.count(flow);
   }
 
   /** Only what is new; `status` shows them all. */

@@ -3,7 +3,7 @@ import type { EndpointStatus } from '../datapath/endpoint-status.ts';
 import { addressKey } from '../model/address.ts';
 import { changeBetween } from '../model/list-change.ts';
 import { noteKey, type Origin, type PolicyNote, type PolicyRef, type RuleRef } from '../model/policy.ts';
-import type { Snapshot } from '../model/snapshot.ts';
+import type { Admission, Snapshot } from '../model/snapshot.ts';
 import type { Resolver } from '../observe/to-flow.ts';
 import { RESERVED_IDENTITIES } from '../policy/identities.ts';
 
@@ -30,7 +30,7 @@ export class Directory implements Resolver {
   readonly #pods = new Map<string, { namespace: string; name: string }>();
   readonly #pastPods = new Map<string, { namespace: string; name: string }>();
   readonly #endpoints = new Map<number, { id: number; interface: string }>();
-  readonly #rulesets = new Map<number, { rules: readonly RuleRef[]; shadow: readonly RuleRef[] | undefined }>();
+  readonly #rulesets = new Map<number, { enforced: Admission; shadow: Admission | undefined }>();
   #unproven: Resolver['unproven'] = () => 'no certificates: authentication is not set up on this node';
   /** By address. */
   readonly #ids = new Map<string, number>();
@@ -69,8 +69,8 @@ export class Directory implements Resolver {
       this.#revisions.push({ since: Date.now(), revision: snapshot.revision });
       this.#revisions.splice(0, this.#revisions.length - MOST_REVISIONS);
     }
-    for (const { id, rules, shadow } of snapshot.rulesets.values())
-      remember(this.#rulesets, id, { rules: refsOf(rules), shadow: shadow && refsOf(shadow.rules) });
+    for (const { id, shadow, ...enforced } of snapshot.rulesets.values())
+      remember(this.#rulesets, id, { enforced, shadow });
     this.#origins = snapshot.origins;
     this.#notes = snapshot.notes;
   }
@@ -89,10 +89,15 @@ export class Directory implements Resolver {
     return this.#notes.get(noteKey(ref));
   }
   ruleset(id: number): readonly RuleRef[] | undefined {
-    return this.#rulesets.get(id)?.rules;
+    const known = this.#rulesets.get(id);
+    return known && refsOf(known.enforced.rules);
   }
   shadow(id: number): readonly RuleRef[] | undefined {
-    return this.#rulesets.get(id)?.shadow;
+    const shadow = this.#rulesets.get(id)?.shadow;
+    return shadow && refsOf(shadow.rules);
+  }
+  admission(id: number): { readonly enforced: Admission; readonly shadow: Admission | undefined } | undefined {
+    return this.#rulesets.get(id);
   }
   /** Told by whoever proves; replaced by what it says next. */
   explain(unproven: Resolver['unproven']): void {

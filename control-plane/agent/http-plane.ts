@@ -22,6 +22,7 @@ import { systemClock } from '../model/clock.ts';
 import { SidestepError } from '../model/error.ts';
 import type { HttpEvent } from '../model/http-event.ts';
 import type { Ruleset } from '../model/snapshot.ts';
+import type { TlsEvent } from '../model/tls-event.ts';
 import { createCgroup, type ProcessCgroup, processCgroup } from '../process/cgroup.ts';
 import type { ServedRuleset } from '../traffic/rbac.ts';
 import { encodeTraffic, TRAFFIC_TYPES, translate } from '../traffic/resources.ts';
@@ -224,10 +225,18 @@ export interface HttpPlaneInputs {
   readonly log: Logger;
   /** Told of every request. */
   readonly record: (event: HttpEvent) => void;
+  readonly recordTls: (event: TlsEvent) => void;
 }
 
 /** @throws KERNEL_FEATURE_MISSING without a cgroup2 file system */
-export async function openHttpPlane({ config, kernel, object, log, record }: HttpPlaneInputs): Promise<HttpPlane> {
+export async function openHttpPlane({
+  config,
+  kernel,
+  object,
+  log,
+  record,
+  recordTls,
+}: HttpPlaneInputs): Promise<HttpPlane> {
   const { instance, runDir, stateDir, bpffs } = config;
   const cgroup = processCgroup(instance, 'envoy');
   const pins = pinsOf(bpffs, instance);
@@ -245,7 +254,7 @@ export async function openHttpPlane({ config, kernel, object, log, record }: Htt
       kernel,
       cgroup,
       steering: new Steering(kernel, object, pins, { instance, stateDir, cgroup: cgroup.path }),
-      accessLog: accessLogService(record),
+      accessLog: accessLogService(record, recordTls),
       log,
     },
   );

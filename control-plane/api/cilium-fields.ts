@@ -311,7 +311,7 @@ export const CILIUM_PLACES = {
       rules: { type: 'mapping', of: 'l7', text: 'What requests or queries pass; missing: all.' },
       serverNames: {
         type: 'list of texts',
-        text: 'TLS names (SNI), any of which fits, as `matchPattern` with its wildcards, at most 255 characters; needs `protocol: TCP` and a port that is not `"0"`, and no `rules`. **Refused** for now (`FIELD_NOT_SUPPORTED`): no connection is looked into for its TLS name yet; use `toFQDNs`.',
+        text: 'TLS names (SNI), any of which fits, as `matchPattern` with its wildcards, at most 255 characters; needs `protocol: TCP` and a port that is not `"0"`, and no `rules`. The connection is passed on unread, or closed.',
       },
       terminatingTLS: {
         type: 'mapping',
@@ -397,7 +397,7 @@ export const CILIUM_PLACES = {
       value: { type: 'text', text: 'Exactly; missing: any value.' },
       mismatch: {
         type: 'text',
-        text: 'What happens where it does not fit: missing, the rule does not match; `LOG` lets the request pass and records it; `ADD`, `REPLACE` and `DELETE` pass it with the header added, replaced, taken away. All four are **refused** for now (`FIELD_NOT_SUPPORTED`).',
+        text: 'What happens where it does not fit: missing, the rule does not match; `LOG` lets the request pass and records it; `ADD`, `REPLACE` and `DELETE` pass it with the header added, replaced, taken away, and record that, too; these three are **refused** (`FIELD_NOT_SUPPORTED`) for headers that frame or route the message (`Host`, `Content-Length`, `Connection`, …).',
       },
       secret: {
         type: 'mapping',

@@ -11,6 +11,12 @@ const MAX_NAME = 256;
 const VALUE = /^[^\s\p{Cc}](?:[^\r\n\0\p{Cc}]|\t)*$/u;
 const MAX_VALUE = 4096;
 
+/** Changed, they would make another message of it: what one hop says to the next (RFC 9110 §7.6.1), its length, its target. */
+const OF_THE_MESSAGE: ReadonlySet<string> = new Set([
+  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'],
+  ...['content-length', 'host'],
+]);
+
 /** `Name: value`, or a name alone; in two at the first blank, as Cilium does. */
 export function readHeaders(value: unknown, path: Path, refuse: Refuse): HeaderMatch[] {
   return readEach(value, path, refuse, (entry, at) => {
@@ -42,12 +48,11 @@ export function readHeaderMatches(value: unknown, path: Path, refuse: Refuse): H
       refuse('FIELD_INVALID', [...at, 'mismatch'], `${quote(word)} is not one of ${MISMATCH_ACTIONS.join(', ')}`);
     if ((mismatch === 'ADD' || mismatch === 'REPLACE') && expected === undefined)
       refuse('FIELD_REQUIRED', [...at, 'value'], `${mismatch} needs the value that the header is to have`);
-    // Fails closed: without its action the request would reach the server as it must not.
-    if (mismatch !== undefined)
+    if (name !== undefined && mismatch !== undefined && mismatch !== 'LOG' && OF_THE_MESSAGE.has(name))
       refuse(
         'FIELD_NOT_SUPPORTED',
         [...at, 'mismatch'],
-        `not supported yet: ${mismatch}; without it the rule does not match`,
+        `not supported: ${mismatch} of ${name}, which says where the request ends or goes`,
       );
     if (name === undefined || !isGood) return undefined;
     return {

@@ -177,9 +177,9 @@ test.each([
 
 test('headers and headerMatches are one list, in that order', () => {
   const text =
-    'ingress: [{ toPorts: [{ ports: [{ port: 80, protocol: TCP }], rules: { http: [{ headerMatches: [{ name: B, value: c }, { name: D }], headers: [A] }] } }] }]';
+    'ingress: [{ toPorts: [{ ports: [{ port: 80, protocol: TCP }], rules: { http: [{ headerMatches: [{ name: B, value: c, mismatch: REPLACE }, { name: D, mismatch: LOG }], headers: [A] }] } }] }]';
   expect(firstRule(only(withSections(text))).ports[0]?.http?.[0]?.match).toEqual({
-    headers: [{ name: 'a' }, { name: 'b', value: 'c' }, { name: 'd' }],
+    headers: [{ name: 'a' }, { name: 'b', value: 'c', mismatch: 'REPLACE' }, { name: 'd', mismatch: 'LOG' }],
   });
 });
 
@@ -199,6 +199,13 @@ test('DNS rules are for UDP and TCP of a port, named by their paths', () => {
       ],
     ]),
   );
+});
+
+test('TLS names are sorted, each once', () => {
+  const text = 'egress: [{ toPorts: [{ ports: [{ port: 443, protocol: TCP }], serverNames: [b.c, "*.A.b", b.c] }] }]';
+  expect(firstRule(only(withSections(text))).ports).toEqual([
+    { protocol: 6, port: 443, serverNames: ['*.a.b', 'b.c'] },
+  ]);
 });
 
 test('deny sections give rules that deny, and switch default deny on', () => {

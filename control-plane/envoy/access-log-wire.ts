@@ -18,6 +18,8 @@ export interface CommonProperties {
   readonly downstream_local_address?: SocketAddress;
   readonly start_time?: Instant;
   readonly duration?: Instant;
+  /** Why Envoy ended it. */
+  readonly connection_termination_details?: string;
   /** Namespace -> key -> value, the texts among them. */
   readonly metadata: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** The texts among them. */
@@ -52,18 +54,23 @@ export interface HttpResponse {
 
 const STRING_VALUE = Buffer.from('type.googleapis.com/google.protobuf.StringValue');
 
-/** The requests that a message tells of, one at a time: none is held while the next is read. @throws RangeError when it is cut off */
-export function* httpLogEntries(bytes: Uint8Array): Generator<HttpLogEntry> {
+/** A connection that was passed on unread, or refused. */
+export interface TcpLogEntry {
+  readonly common_properties: CommonProperties;
+}
+
+/** What a message tells of, one at a time: none is held while the next is read. @throws RangeError when it is cut off */
+export function* logEntries(bytes: Uint8Array): Generator<HttpLogEntry | TcpLogEntry> {
   const wire = new Fields(bytes);
   for (let field = wire.next(); field !== 0; field = wire.next()) {
-    // 1 identifier, 3 tcp_logs
-    if (field !== 2) {
+    // 1 identifier, 2 http_logs, 3 tcp_logs
+    if (field !== 2 && field !== 3) {
       wire.skip();
       continue;
     }
     const outer = wire.enter();
     for (let log = wire.next(); log !== 0; log = wire.next())
-      if (log === 1) yield entry(wire);
+      if (log === 1) yield field === 2 ? entry(wire) : tcpEntry(wire);
       else wire.skip();
     wire.leave(outer);
   }
@@ -90,12 +97,23 @@ function entry(wire: Fields): HttpLogEntry {
   };
 }
 
+function tcpEntry(wire: Fields): TcpLogEntry {
+  const outer = wire.enter();
+  let properties: CommonProperties | undefined;
+  for (let field = wire.next(); field !== 0; field = wire.next())
+    if (field === 1) properties = common(wire);
+    else wire.skip();
+  wire.leave(outer);
+  return { common_properties: properties ?? { metadata: new Map(), filter_state_objects: new Map() } };
+}
+
 function common(wire: Fields): CommonProperties {
   const outer = wire.enter();
   const filterState = new Map<string, string>();
   let texts: CommonProperties['metadata'] | undefined;
   let [remote, local]: (SocketAddress | undefined)[] = [];
   let [start, duration]: (Instant | undefined)[] = [];
+  let termination = '';
   for (let field = wire.next(); field !== 0; field = wire.next())
     if (field === 20) remote = address(wire);
     else if (field === 3) local = address(wire);
@@ -103,6 +121,7 @@ function common(wire: Fields): CommonProperties {
     else if (field === 17) texts = metadata(wire);
     else if (field === 21) pair(wire, anyText, filterState);
     else if (field === 23) duration = instant(wire);
+    else if (field === 25) termination = wire.text();
     else wire.skip();
   wire.leave(outer);
   return {
@@ -110,6 +129,7 @@ function common(wire: Fields): CommonProperties {
     ...(local ? { downstream_local_address: local } : {}),
     ...(start ? { start_time: start } : {}),
     ...(duration ? { duration } : {}),
+    ...(termination === '' ? {} : { connection_termination_details: termination }),
     metadata: texts ?? new Map(),
     filter_state_objects: filterState,
   };

@@ -1,9 +1,16 @@
 /** What Envoy tells of each request -> HttpEvent. Where it comes from and whom it concerns the kernel said, not a header. */
 import { parseAddress } from '../model/address.ts';
-import type { HttpEvent, HttpHalf } from '../model/http-event.ts';
-import type { Direction, RuleRef } from '../model/policy.ts';
+import type { HeaderActionTaken, HttpEvent, HttpHalf } from '../model/http-event.ts';
+import { type Direction, MISMATCH_ACTIONS, type RuleRef } from '../model/policy.ts';
+import type { TlsEvent } from '../model/tls-event.ts';
 import { clientStreamService, type Service } from '../xds/grpc-server.ts';
-import { type HttpLogEntry, httpLogEntries, type Instant, type SocketAddress } from './access-log-wire.ts';
+import {
+  type HttpLogEntry,
+  type Instant,
+  logEntries,
+  type SocketAddress,
+  type TcpLogEntry,
+} from './access-log-wire.ts';
 
 const METHOD = '/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs';
 const RBAC = 'envoy.filters.http.rbac';
@@ -13,8 +20,11 @@ const METHODS = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS
 const VERSIONS = ['HTTP', 'HTTP/1.0', 'HTTP/1.1', 'HTTP/2', 'HTTP/3'];
 /** What an allowed request is named after when layer 4 had decided. */
 const LAYER4 = 'layer4';
+const HEADERS = /^(egress|ingress)_headers_\d+_enforced_effective_policy_id$/;
 const AUDITED = { audited: true } as const;
 const NOT_AUDITED = {};
+/** What the filters say when no rule takes a connection. */
+const REFUSED = 'rbac_access_denied_matched_policy[';
 const UNKNOWN: SocketAddress = { address: '::', port_value: 0 };
 /** Of a URL that is kept: clients choose how long theirs is. */
 const MOST_URL = 2048;
@@ -22,13 +32,36 @@ const MOST_URL = 2048;
 const MOST_REMEMBERED = 4096;
 
 /** The access log service: Envoy is the only client, its socket nobody else's. */
-export function accessLogService(record: (event: HttpEvent) => void): Service {
+export function accessLogService(record: (event: HttpEvent) => void, recordTls: (event: TlsEvent) => void): Service {
   return clientStreamService(METHOD, () => ({
     message: (bytes) => {
-      for (const entry of httpLogEntries(bytes)) record(httpEvent(entry));
+      for (const entry of logEntries(bytes))
+        if ('request' in entry) record(httpEvent(entry));
+        else recordTls(tlsEvent(entry));
     },
     closed: () => undefined,
   }));
+}
+
+export function tlsEvent({ common_properties: common }: TcpLogEntry): TlsEvent {
+  const text = (key: string): string => common.filter_state_objects.get(`sidestep.${key}`) ?? '';
+  const state = (key: string): number => Number(text(key)) || 0;
+  const from = common.downstream_direct_remote_address ?? UNKNOWN;
+  const to = common.downstream_local_address ?? UNKNOWN;
+  return {
+    time: millisecondsOf(common.start_time),
+    source: addressOf(from),
+    destination: addressOf(to),
+    sourcePort: from.port_value,
+    destinationPort: to.port_value,
+    sourceIdentity: state('source_identity'),
+    destinationIdentity: state('destination_identity'),
+    egress: state('egress'),
+    ingress: state('ingress'),
+    serverName: text('server_name').toLowerCase(),
+    refused: common.connection_termination_details?.startsWith(REFUSED) === true,
+    durationMs: millisecondsOf(common.duration),
+  };
 }
 
 export function httpEvent({ common_properties: common, protocol_version, request, response }: HttpLogEntry): HttpEvent {
@@ -67,8 +100,24 @@ export function httpEvent({ common_properties: common, protocol_version, request
     deniedBy,
     egress,
     ingress,
+    ...headerActions(words),
     details: response.response_code_details,
   };
+}
+
+/** Leaves of traffic/header-actions.ts: `ACTION header rule value` a line. */
+function headerActions(words: ReadonlyMap<string, string> | undefined): Pick<HttpEvent, 'headerActions'> {
+  const taken: HeaderActionTaken[] = [];
+  for (const [key, leaf] of words ?? []) {
+    const direction = HEADERS.exec(key)?.[1];
+    if (direction !== 'egress' && direction !== 'ingress') continue;
+    for (const line of leaf.split('\n')) {
+      const [word, header = '', rule = ''] = line.split(' ');
+      const action = MISMATCH_ACTIONS.find((known) => known === word);
+      if (action !== undefined) taken.push({ direction, action, header, rule: ruleNamed(rule) });
+    }
+  }
+  return taken.length === 0 ? {} : { headerActions: taken };
 }
 
 /** A link-local address comes with its zone, which says nothing of whose it is. */

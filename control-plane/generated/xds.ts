@@ -28,14 +28,16 @@ export const XDS_TABLE = {
     'envoy.config.core.v3.SocketAddress': { protocol: '1 envoy.config.core.v3.SocketAddress.Protocol', address: '2 string', port_value: '3|port_specifier uint32' },
     'envoy.config.core.v3.SocketOption': { description: '1 string', level: '2 int64', name: '3 int64', int_value: '4|value int64', buf_value: '5|value bytes', state: '6 envoy.config.core.v3.SocketOption.SocketState' },
     'envoy.config.core.v3.SocketOptionsOverride': { socket_options: '1 repeated envoy.config.core.v3.SocketOption' },
+    'envoy.config.core.v3.SubstitutionFormatString': { text_format_source: '5|format envoy.config.core.v3.DataSource' },
     'envoy.config.endpoint.v3.ClusterLoadAssignment': { cluster_name: '1 string', endpoints: '2 repeated envoy.config.endpoint.v3.LocalityLbEndpoints' },
     'envoy.config.endpoint.v3.Endpoint': { address: '1 envoy.config.core.v3.Address' },
     'envoy.config.endpoint.v3.LbEndpoint': { endpoint: '1|host_identifier envoy.config.endpoint.v3.Endpoint' },
     'envoy.config.endpoint.v3.LocalityLbEndpoints': { lb_endpoints: '2 repeated envoy.config.endpoint.v3.LbEndpoint' },
     'envoy.config.listener.v3.AdditionalAddress': { address: '1 envoy.config.core.v3.Address', socket_options: '2 envoy.config.core.v3.SocketOptionsOverride' },
     'envoy.config.listener.v3.Filter': { name: '1 string', typed_config: '4|config_type google.protobuf.Any' },
-    'envoy.config.listener.v3.FilterChain': { filters: '3 repeated envoy.config.listener.v3.Filter', name: '7 string' },
-    'envoy.config.listener.v3.Listener': { name: '1 string', address: '2 envoy.config.core.v3.Address', additional_addresses: '33 repeated envoy.config.listener.v3.AdditionalAddress', filter_chains: '3 repeated envoy.config.listener.v3.FilterChain', per_connection_buffer_limit_bytes: '5 google.protobuf.UInt32Value', listener_filters: '9 repeated envoy.config.listener.v3.ListenerFilter', listener_filters_timeout: '15 google.protobuf.Duration', transparent: '10 google.protobuf.BoolValue', socket_options: '13 repeated envoy.config.core.v3.SocketOption', enable_reuse_port: '29 google.protobuf.BoolValue', tcp_backlog_size: '24 google.protobuf.UInt32Value', bind_to_port: '26 google.protobuf.BoolValue' },
+    'envoy.config.listener.v3.FilterChain': { filter_chain_match: '1 envoy.config.listener.v3.FilterChainMatch', filters: '3 repeated envoy.config.listener.v3.Filter', name: '7 string' },
+    'envoy.config.listener.v3.FilterChainMatch': { transport_protocol: '9 string' },
+    'envoy.config.listener.v3.Listener': { name: '1 string', address: '2 envoy.config.core.v3.Address', additional_addresses: '33 repeated envoy.config.listener.v3.AdditionalAddress', filter_chains: '3 repeated envoy.config.listener.v3.FilterChain', per_connection_buffer_limit_bytes: '5 google.protobuf.UInt32Value', listener_filters: '9 repeated envoy.config.listener.v3.ListenerFilter', listener_filters_timeout: '15 google.protobuf.Duration', continue_on_listener_filters_timeout: '17 bool', transparent: '10 google.protobuf.BoolValue', socket_options: '13 repeated envoy.config.core.v3.SocketOption', enable_reuse_port: '29 google.protobuf.BoolValue', access_log: '22 repeated envoy.config.accesslog.v3.AccessLog', tcp_backlog_size: '24 google.protobuf.UInt32Value', bind_to_port: '26 google.protobuf.BoolValue' },
     'envoy.config.listener.v3.ListenerFilter': { name: '1 string', typed_config: '3|config_type google.protobuf.Any' },
     'envoy.config.rbac.v3.Action': { name: '1 string', action: '2 envoy.config.rbac.v3.RBAC.Action' },
     'envoy.config.rbac.v3.RBAC': { action: '1 envoy.config.rbac.v3.RBAC.Action' },
@@ -45,33 +47,45 @@ export const XDS_TABLE = {
     'envoy.config.route.v3.RouteMatch': { prefix: '1|path_specifier string', path: '2|path_specifier string' },
     'envoy.config.route.v3.VirtualHost': { name: '1 string', domains: '2 repeated string', routes: '3 repeated envoy.config.route.v3.Route', typed_per_filter_config: '15 map google.protobuf.Any' },
     'envoy.data.accesslog.v3.AccessLogCommon': { downstream_remote_address: '2 envoy.config.core.v3.Address', downstream_local_address: '3 envoy.config.core.v3.Address', start_time: '5 google.protobuf.Timestamp', time_to_first_upstream_tx_byte: '7 google.protobuf.Duration', time_to_last_upstream_rx_byte: '10 google.protobuf.Duration', upstream_remote_address: '13 envoy.config.core.v3.Address', upstream_local_address: '14 envoy.config.core.v3.Address', upstream_cluster: '15 string', response_flags: '16 envoy.data.accesslog.v3.ResponseFlags', metadata: '17 envoy.config.core.v3.Metadata', upstream_transport_failure_reason: '18 string', route_name: '19 string', downstream_direct_remote_address: '20 envoy.config.core.v3.Address', filter_state_objects: '21 map google.protobuf.Any', duration: '23 google.protobuf.Duration', connection_termination_details: '25 string', stream_id: '26 string', downstream_wire_bytes_sent: '29 uint64', downstream_wire_bytes_received: '30 uint64', access_log_type: '33 envoy.data.accesslog.v3.AccessLogType' },
+    'envoy.data.accesslog.v3.ConnectionProperties': { received_bytes: '1 uint64', sent_bytes: '2 uint64' },
     'envoy.data.accesslog.v3.HTTPAccessLogEntry': { common_properties: '1 envoy.data.accesslog.v3.AccessLogCommon', protocol_version: '2 envoy.data.accesslog.v3.HTTPAccessLogEntry.HTTPVersion', request: '3 envoy.data.accesslog.v3.HTTPRequestProperties', response: '4 envoy.data.accesslog.v3.HTTPResponseProperties' },
     'envoy.data.accesslog.v3.HTTPRequestProperties': { request_method: '1 envoy.config.core.v3.RequestMethod', scheme: '2 string', authority: '3 string', path: '5 string', user_agent: '6 string', original_path: '10 string', request_body_bytes: '12 uint64' },
     'envoy.data.accesslog.v3.HTTPResponseProperties': { response_code: '1 google.protobuf.UInt32Value', response_body_bytes: '3 uint64', response_code_details: '6 string' },
     'envoy.data.accesslog.v3.ResponseFlags': { failed_local_healthcheck: '1 bool', no_healthy_upstream: '2 bool', upstream_request_timeout: '3 bool', local_reset: '4 bool', upstream_remote_reset: '5 bool', upstream_connection_failure: '6 bool', upstream_connection_termination: '7 bool', upstream_overflow: '8 bool', no_route_found: '9 bool', delay_injected: '10 bool', fault_injected: '11 bool', rate_limited: '12 bool', unauthorized_details: '13 envoy.data.accesslog.v3.ResponseFlags.Unauthorized', rate_limit_service_error: '14 bool', downstream_connection_termination: '15 bool', upstream_retry_limit_exceeded: '16 bool', stream_idle_timeout: '17 bool', invalid_envoy_request_headers: '18 bool', downstream_protocol_error: '19 bool', upstream_max_stream_duration_reached: '20 bool', response_from_cache_filter: '21 bool', no_filter_config_found: '22 bool', duration_timeout: '23 bool', upstream_protocol_error: '24 bool', no_cluster_found: '25 bool', overload_manager: '26 bool', dns_resolution_failure: '27 bool', downstream_remote_reset: '28 bool' },
     'envoy.data.accesslog.v3.ResponseFlags.Unauthorized': { reason: '1 envoy.data.accesslog.v3.ResponseFlags.Unauthorized.Reason' },
+    'envoy.data.accesslog.v3.TCPAccessLogEntry': { common_properties: '1 envoy.data.accesslog.v3.AccessLogCommon', connection_properties: '2 envoy.data.accesslog.v3.ConnectionProperties' },
     'envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter': { expression: '1 string' },
     'envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig': { log_name: '1 string', grpc_service: '2 envoy.config.core.v3.GrpcService', transport_api_version: '6 envoy.config.core.v3.ApiVersion', buffer_flush_interval: '3 google.protobuf.Duration', buffer_size_bytes: '4 google.protobuf.UInt32Value', filter_state_objects_to_log: '5 repeated string' },
     'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig': { common_config: '1 envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig', additional_request_headers_to_log: '2 repeated string', additional_response_headers_to_log: '3 repeated string', additional_response_trailers_to_log: '4 repeated string' },
+    'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': { common_config: '1 envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig' },
     'envoy.extensions.dynamic_modules.v3.DynamicModuleConfig': { name: '1 string', do_not_close: '3 bool', load_globally: '4 bool', metrics_namespace: '5 string', module: '6 envoy.config.core.v3.AsyncDataSource', nack_on_cache_miss: '7 bool' },
+    'envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue': { object_key: '1|key string', factory_key: '6 string', format_string: '2|value envoy.config.core.v3.SubstitutionFormatString', skip_if_empty: '5 bool' },
+    'envoy.extensions.filters.http.lua.v3.Lua': { default_source_code: '3 envoy.config.core.v3.DataSource' },
+    'envoy.extensions.filters.http.lua.v3.LuaPerRoute': { source_code: '3|override envoy.config.core.v3.DataSource' },
     'envoy.extensions.filters.http.rbac.v3.RBAC': { rules: '1 envoy.config.rbac.v3.RBAC', rules_stat_prefix: '6 string', matcher: '4 xds.type.matcher.v3.Matcher', shadow_matcher: '5 xds.type.matcher.v3.Matcher', shadow_rules_stat_prefix: '3 string' },
     'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': { rbac: '2 envoy.extensions.filters.http.rbac.v3.RBAC' },
     'envoy.extensions.filters.http.router.v3.Router': { suppress_envoy_headers: '4 bool' },
     'envoy.extensions.filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter': { dynamic_module_config: '1 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig', filter_name: '2 string', filter_config: '3 google.protobuf.Any' },
     'envoy.extensions.filters.listener.original_src.v3.OriginalSrc': { bind_port: '1 bool', mark: '2 uint32' },
+    'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': { enable_ja3_fingerprinting: '1 google.protobuf.BoolValue' },
     'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': { codec_type: '1 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType', stat_prefix: '2 string', rds: '3|route_specifier envoy.extensions.filters.network.http_connection_manager.v3.Rds', http_filters: '5 repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter', common_http_protocol_options: '35 envoy.config.core.v3.HttpProtocolOptions', http_protocol_options: '8 envoy.config.core.v3.Http1ProtocolOptions', server_header_transformation: '34 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation', stream_idle_timeout: '24 google.protobuf.Duration', access_log: '13 repeated envoy.config.accesslog.v3.AccessLog', use_remote_address: '14 google.protobuf.BoolValue', skip_xff_append: '21 bool', generate_request_id: '15 google.protobuf.BoolValue', upgrade_configs: '23 repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig', normalize_path: '30 google.protobuf.BoolValue', merge_slashes: '33 bool', path_with_escaped_slashes_action: '45 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction', local_reply_config: '38 envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig', strip_matching_host_port: '39 bool', strip_any_host_port: '42|strip_port_mode bool' },
     'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': { upgrade_type: '1 string' },
     'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter': { name: '1 string', typed_config: '4|config_type google.protobuf.Any', is_optional: '6 bool', disabled: '7 bool' },
     'envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig': { mappers: '1 repeated envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper' },
     'envoy.extensions.filters.network.http_connection_manager.v3.Rds': { config_source: '1 envoy.config.core.v3.ConfigSource', route_config_name: '2 string' },
     'envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper': { filter: '1 envoy.config.accesslog.v3.AccessLogFilter', status_code: '2 google.protobuf.UInt32Value', body: '3 envoy.config.core.v3.DataSource' },
+    'envoy.extensions.filters.network.rbac.v3.RBAC': { matcher: '6 xds.type.matcher.v3.Matcher', shadow_matcher: '7 xds.type.matcher.v3.Matcher', shadow_rules_stat_prefix: '5 string', stat_prefix: '3 string' },
+    'envoy.extensions.filters.network.set_filter_state.v3.Config': { on_new_connection: '1 repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue' },
+    'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': { stat_prefix: '1 string', cluster: '2|cluster_specifier string' },
     'envoy.extensions.matching.common_inputs.network.v3.FilterStateInput': { key: '1 string' },
+    'envoy.extensions.matching.common_inputs.network.v3.ServerNameInput': { },
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': { common_http_protocol_options: '1 envoy.config.core.v3.HttpProtocolOptions', explicit_http_config: '3|upstream_protocol_options envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig', use_downstream_protocol_config: '4|upstream_protocol_options envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig' },
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': { http_protocol_options: '1|protocol_config envoy.config.core.v3.Http1ProtocolOptions', http2_protocol_options: '2|protocol_config envoy.config.core.v3.Http2ProtocolOptions' },
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': { http_protocol_options: '1 envoy.config.core.v3.Http1ProtocolOptions', http2_protocol_options: '2 envoy.config.core.v3.Http2ProtocolOptions' },
-    'envoy.service.accesslog.v3.StreamAccessLogsMessage': { identifier: '1 envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier', http_logs: '2|log_entries envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries' },
+    'envoy.service.accesslog.v3.StreamAccessLogsMessage': { identifier: '1 envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier', http_logs: '2|log_entries envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries', tcp_logs: '3|log_entries envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries' },
     'envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries': { log_entry: '1 repeated envoy.data.accesslog.v3.HTTPAccessLogEntry' },
     'envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier': { node: '1 envoy.config.core.v3.Node', log_name: '2 string' },
+    'envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries': { log_entry: '1 repeated envoy.data.accesslog.v3.TCPAccessLogEntry' },
     'envoy.service.accesslog.v3.StreamAccessLogsResponse': { },
     'envoy.type.matcher.v3.HttpRequestHeaderMatchInput': { header_name: '1 string' },
     'envoy.type.v3.Percent': { value: '1 double' },
@@ -253,6 +267,9 @@ export interface XdsMessages {
   'envoy.config.core.v3.SocketOptionsOverride': {
     readonly socket_options?: readonly XdsMessages['envoy.config.core.v3.SocketOption'][];
   };
+  'envoy.config.core.v3.SubstitutionFormatString': {
+    readonly text_format_source?: XdsMessages['envoy.config.core.v3.DataSource'];
+  };
   'envoy.config.endpoint.v3.ClusterLoadAssignment': {
     readonly cluster_name?: string;
     readonly endpoints?: readonly XdsMessages['envoy.config.endpoint.v3.LocalityLbEndpoints'][];
@@ -275,8 +292,12 @@ export interface XdsMessages {
     readonly typed_config?: XdsAny;
   };
   'envoy.config.listener.v3.FilterChain': {
+    readonly filter_chain_match?: XdsMessages['envoy.config.listener.v3.FilterChainMatch'];
     readonly filters?: readonly XdsMessages['envoy.config.listener.v3.Filter'][];
     readonly name?: string;
+  };
+  'envoy.config.listener.v3.FilterChainMatch': {
+    readonly transport_protocol?: string;
   };
   'envoy.config.listener.v3.Listener': {
     readonly name?: string;
@@ -286,9 +307,11 @@ export interface XdsMessages {
     readonly per_connection_buffer_limit_bytes?: XdsMessages['google.protobuf.UInt32Value'];
     readonly listener_filters?: readonly XdsMessages['envoy.config.listener.v3.ListenerFilter'][];
     readonly listener_filters_timeout?: XdsMessages['google.protobuf.Duration'];
+    readonly continue_on_listener_filters_timeout?: boolean;
     readonly transparent?: XdsMessages['google.protobuf.BoolValue'];
     readonly socket_options?: readonly XdsMessages['envoy.config.core.v3.SocketOption'][];
     readonly enable_reuse_port?: XdsMessages['google.protobuf.BoolValue'];
+    readonly access_log?: readonly XdsMessages['envoy.config.accesslog.v3.AccessLog'][];
     readonly tcp_backlog_size?: XdsMessages['google.protobuf.UInt32Value'];
     readonly bind_to_port?: XdsMessages['google.protobuf.BoolValue'];
   };
@@ -351,6 +374,10 @@ export interface XdsMessages {
     readonly downstream_wire_bytes_received?: number;
     readonly access_log_type?: XdsEnums['envoy.data.accesslog.v3.AccessLogType'];
   };
+  'envoy.data.accesslog.v3.ConnectionProperties': {
+    readonly received_bytes?: number;
+    readonly sent_bytes?: number;
+  };
   'envoy.data.accesslog.v3.HTTPAccessLogEntry': {
     readonly common_properties?: XdsMessages['envoy.data.accesslog.v3.AccessLogCommon'];
     readonly protocol_version?: XdsEnums['envoy.data.accesslog.v3.HTTPAccessLogEntry.HTTPVersion'];
@@ -404,6 +431,10 @@ export interface XdsMessages {
   'envoy.data.accesslog.v3.ResponseFlags.Unauthorized': {
     readonly reason?: XdsEnums['envoy.data.accesslog.v3.ResponseFlags.Unauthorized.Reason'];
   };
+  'envoy.data.accesslog.v3.TCPAccessLogEntry': {
+    readonly common_properties?: XdsMessages['envoy.data.accesslog.v3.AccessLogCommon'];
+    readonly connection_properties?: XdsMessages['envoy.data.accesslog.v3.ConnectionProperties'];
+  };
   'envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter': {
     readonly expression?: string;
   };
@@ -421,6 +452,9 @@ export interface XdsMessages {
     readonly additional_response_headers_to_log?: readonly string[];
     readonly additional_response_trailers_to_log?: readonly string[];
   };
+  'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': {
+    readonly common_config?: XdsMessages['envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig'];
+  };
   'envoy.extensions.dynamic_modules.v3.DynamicModuleConfig': {
     readonly name?: string;
     readonly do_not_close?: boolean;
@@ -428,6 +462,18 @@ export interface XdsMessages {
     readonly metrics_namespace?: string;
     readonly module?: XdsMessages['envoy.config.core.v3.AsyncDataSource'];
     readonly nack_on_cache_miss?: boolean;
+  };
+  'envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue': {
+    readonly object_key?: string;
+    readonly factory_key?: string;
+    readonly format_string?: XdsMessages['envoy.config.core.v3.SubstitutionFormatString'];
+    readonly skip_if_empty?: boolean;
+  };
+  'envoy.extensions.filters.http.lua.v3.Lua': {
+    readonly default_source_code?: XdsMessages['envoy.config.core.v3.DataSource'];
+  };
+  'envoy.extensions.filters.http.lua.v3.LuaPerRoute': {
+    readonly source_code?: XdsMessages['envoy.config.core.v3.DataSource'];
   };
   'envoy.extensions.filters.http.rbac.v3.RBAC': {
     readonly rules?: XdsMessages['envoy.config.rbac.v3.RBAC'];
@@ -450,6 +496,9 @@ export interface XdsMessages {
   'envoy.extensions.filters.listener.original_src.v3.OriginalSrc': {
     readonly bind_port?: boolean;
     readonly mark?: number;
+  };
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': {
+    readonly enable_ja3_fingerprinting?: XdsMessages['google.protobuf.BoolValue'];
   };
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': {
     readonly codec_type?: XdsEnums['envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType'];
@@ -493,8 +542,23 @@ export interface XdsMessages {
     readonly status_code?: XdsMessages['google.protobuf.UInt32Value'];
     readonly body?: XdsMessages['envoy.config.core.v3.DataSource'];
   };
+  'envoy.extensions.filters.network.rbac.v3.RBAC': {
+    readonly matcher?: XdsMessages['xds.type.matcher.v3.Matcher'];
+    readonly shadow_matcher?: XdsMessages['xds.type.matcher.v3.Matcher'];
+    readonly shadow_rules_stat_prefix?: string;
+    readonly stat_prefix?: string;
+  };
+  'envoy.extensions.filters.network.set_filter_state.v3.Config': {
+    readonly on_new_connection?: readonly XdsMessages['envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue'][];
+  };
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': {
+    readonly stat_prefix?: string;
+    readonly cluster?: string;
+  };
   'envoy.extensions.matching.common_inputs.network.v3.FilterStateInput': {
     readonly key?: string;
+  };
+  'envoy.extensions.matching.common_inputs.network.v3.ServerNameInput': {
   };
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     readonly common_http_protocol_options?: XdsMessages['envoy.config.core.v3.HttpProtocolOptions'];
@@ -512,6 +576,7 @@ export interface XdsMessages {
   'envoy.service.accesslog.v3.StreamAccessLogsMessage': {
     readonly identifier?: XdsMessages['envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier'];
     readonly http_logs?: XdsMessages['envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries'];
+    readonly tcp_logs?: XdsMessages['envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries'];
   };
   'envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries': {
     readonly log_entry?: readonly XdsMessages['envoy.data.accesslog.v3.HTTPAccessLogEntry'][];
@@ -519,6 +584,9 @@ export interface XdsMessages {
   'envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier': {
     readonly node?: XdsMessages['envoy.config.core.v3.Node'];
     readonly log_name?: string;
+  };
+  'envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries': {
+    readonly log_entry?: readonly XdsMessages['envoy.data.accesslog.v3.TCPAccessLogEntry'][];
   };
   'envoy.service.accesslog.v3.StreamAccessLogsResponse': {
   };
@@ -623,14 +691,22 @@ export type XdsRoot =
   | 'envoy.config.endpoint.v3.ClusterLoadAssignment'
   | 'envoy.extensions.filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter'
   | 'envoy.extensions.filters.listener.original_src.v3.OriginalSrc'
+  | 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector'
   | 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
+  | 'envoy.extensions.filters.network.rbac.v3.RBAC'
+  | 'envoy.extensions.filters.network.set_filter_state.v3.Config'
+  | 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy'
   | 'envoy.extensions.filters.http.rbac.v3.RBAC'
   | 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute'
   | 'envoy.extensions.filters.http.router.v3.Router'
+  | 'envoy.extensions.filters.http.lua.v3.Lua'
+  | 'envoy.extensions.filters.http.lua.v3.LuaPerRoute'
   | 'envoy.extensions.matching.common_inputs.network.v3.FilterStateInput'
+  | 'envoy.extensions.matching.common_inputs.network.v3.ServerNameInput'
   | 'envoy.type.matcher.v3.HttpRequestHeaderMatchInput'
   | 'envoy.config.rbac.v3.Action'
   | 'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig'
+  | 'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig'
   | 'envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter'
   | 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
   | 'google.protobuf.StringValue'

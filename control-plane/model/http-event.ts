@@ -1,5 +1,5 @@
 /** An HTTP request that went through Envoy, decoded. Made by envoy/access-log.ts, read by observe/http-flow.ts. */
-import type { Direction, RuleRef } from './policy.ts';
+import type { Direction, MismatchAction, RuleRef } from './policy.ts';
 
 /** What one end's rules said of it: egress of the client or ingress of the server. */
 export interface HttpHalf {
@@ -11,6 +11,14 @@ export interface HttpHalf {
   readonly rule: RuleRef | undefined;
   /** It was allowed, and would not be if everything were enforced. Absent: that would be the same. */
   readonly audited?: true;
+}
+
+/** What was done about a header that was not as a rule asks. */
+export interface HeaderActionTaken {
+  readonly direction: Direction;
+  readonly action: MismatchAction;
+  readonly header: string;
+  readonly rule: RuleRef | undefined;
 }
 
 export interface HttpEvent {
@@ -37,6 +45,8 @@ export interface HttpEvent {
   readonly deniedBy: Direction | undefined;
   readonly egress: HttpHalf;
   readonly ingress: HttpHalf;
+  /** Absent: none. */
+  readonly headerActions?: readonly HeaderActionTaken[];
   /** Envoy's words on where the response came from, `via_upstream` when it was the server's. */
   readonly details: string;
 }

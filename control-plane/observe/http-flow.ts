@@ -72,7 +72,7 @@ function verdictOf({ verdict, egress, ingress }: HttpEvent): 'FORWARDED' | 'AUDI
 function make(named: NamedRequest): readonly Flow[] {
   const { event } = named;
   const { method, url, protocol, code } = event;
-  const why = reasons(named);
+  const why = [...reasons(named), ...headerWords(event)];
   const verdict = verdictOf(event);
   const http = { method, url, protocol };
   const asked: Flow = {
@@ -93,6 +93,14 @@ function make(named: NamedRequest): readonly Flow[] {
     Summary: [answer, ...why, ...byEnvoy(event)].join('; '),
   };
   return [asked, answered];
+}
+
+/** @returns e.g. `header x-user is not as asked: DELETE by …#ingress[0]…` */
+function headerWords({ headerActions = [] }: HttpEvent): string[] {
+  return headerActions.map(({ action, header, rule }) => {
+    const by = rule ? ` by ${formatRuleRef(rule)}` : '';
+    return `header ${header} is not as asked: ${action}${by}`;
+  });
 }
 
 /** An error that the server did not send. */

@@ -82,6 +82,7 @@ export const RESOLVER: Resolver = {
   note: () => undefined,
   ruleset: (id) =>
     id === RULESET ? [HTTP_RULE, { ...LIMIT, rule: 'ingress[0].toPorts[0].rules.http[0]' }] : undefined,
+  admission: () => undefined,
   shadow: () => undefined,
   endpoint: (ifindex) =>
     PODS.some((pod) => pod.ifindex === ifindex) ? { id: ifindex + 100, interface: `veth${ifindex}` } : undefined,

@@ -4,6 +4,7 @@ import { DROP_REASONS } from '../generated/reasons.ts';
 import { formatAddress, isMappedIpv4 } from '../model/address.ts';
 import type { HalfVerdict, KernelEvent } from '../model/event.ts';
 import type { Direction, Origin, PolicyNote, PolicyRef, RuleRef } from '../model/policy.ts';
+import type { Admission } from '../model/snapshot.ts';
 import {
   EVENT_TYPE,
   type Flow,
@@ -28,6 +29,8 @@ export interface Resolver {
   note(ref: PolicyRef | RuleRef): PolicyNote | undefined;
   /** What requests under a decision point are held against. */
   ruleset(id: number): readonly RuleRef[] | undefined;
+  /** The whole of it, for what is no request. */
+  admission(id: number): { readonly enforced: Admission; readonly shadow: Admission | undefined } | undefined;
   /** What they would be held against if everything were enforced; undefined: that is the same. */
   shadow(id: number): readonly RuleRef[] | undefined;
   endpoint(ifindex: number): { readonly id: number; readonly interface: string } | undefined;

@@ -220,6 +220,20 @@ test('a plain rule for the same peer admits every request, as one of several', (
   expect(ask(both, 'shop/web', 'shop/api', '81/TCP')).toMatchObject({ verdict: 'ALLOWED', l7: false });
 });
 
+test('the server’s end sees the headers as rules of the client’s end leave them', () => {
+  const mends = policy(
+    'mends',
+    'endpointSelector: { matchLabels: { app: web } }, egress: [{ toEndpoints: [{}], toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ method: GET, headerMatches: [{ name: X-Role, value: admin, mismatch: REPLACE }] }, { method: PUT }] } }] }]',
+  );
+  const wants = policy(
+    'wants',
+    'endpointSelector: { matchLabels: { app: api } }, ingress: [{ toPorts: [{ ports: [{ port: "80", protocol: TCP }], rules: { http: [{ headers: ["X-Role: admin"] }] } }] }]',
+  );
+  const asked = { from: 'shop/web', to: 'shop/api', port: '80/TCP', header: ['x-role=user'] };
+  const verdict = (http: string): string => checkPolicy(world(mends, wants), { ...asked, http }).verdict;
+  expect([verdict('GET /'), verdict('PUT /')]).toEqual(['ALLOWED', 'DENIED']);
+});
+
 test('both ends must admit the request', () => {
   const out = policy(
     'out',

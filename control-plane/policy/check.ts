@@ -1,10 +1,11 @@
 /** `policy check`: what would a flow between two ends get, by the evaluator, without a kernel or an agent? */
 import type { ObjectSet } from '../model/objects.ts';
-import type { Direction, Policy } from '../model/policy.ts';
+import { type Direction, formatRuleRef, type Policy } from '../model/policy.ts';
 import type { Issue } from '../model/snapshot.ts';
 import { isEnrolled } from './enrolment.ts';
 import type { HalfAnswer } from './evaluate.ts';
 import { evaluateStaged, type StagedAnswer, selecting } from './evaluate-staged.ts';
+import { mendedBy } from './http-match.ts';
 import { type Asked, type CheckQuestion, type CheckTerms, type End, namespaceOf, readQuestion } from './question.ts';
 import { Resolver } from './resolve.ts';
 import { DEFAULT_ENFORCEMENT, Stages } from './stages.ts';
@@ -49,14 +50,34 @@ export function answersTo(
   { enforcement = DEFAULT_ENFORCEMENT, enrol = 'all' }: CheckTerms,
 ): { readonly [half in Direction]: StagedAnswer | undefined } {
   const stages = new Stages(enforcement);
-  const answer = (direction: Direction, end: End): StagedAnswer | undefined => {
+  const answer = (direction: Direction, end: End, asked: Asked['flow'] = flow): StagedAnswer | undefined => {
     if (end.kind !== 'pod') return undefined;
     const namespace = namespaceOf(objects, end.pod);
     if (!isEnrolled(enrol, namespace)) return undefined;
-    const own: readonly Policy[] = selecting(direction, flow, policies);
-    return evaluateStaged(direction, flow, stages.of(own, namespace?.audit === true));
+    const own: readonly Policy[] = selecting(direction, asked, policies);
+    return evaluateStaged(direction, asked, stages.of(own, namespace?.audit === true));
   };
-  return { egress: answer('egress', source), ingress: answer('ingress', destination) };
+  const egress = answer('egress', source);
+  return { egress, ingress: answer('ingress', destination, afterEgress(flow, egress, policies)) };
+}
+
+/** Rules of the client's end may have changed headers of the request that the server's end sees. */
+function afterEgress(
+  flow: Asked['flow'],
+  egress: StagedAnswer | undefined,
+  policies: readonly Policy[],
+): Asked['flow'] {
+  if (flow.http === undefined || egress === undefined) return flow;
+  const fitting = new Set(egress.enforced.rules.map(formatRuleRef));
+  const matches = policies.flatMap(({ rules }) =>
+    rules.flatMap(({ ports }) =>
+      ports.flatMap(({ http = [] }) =>
+        http.flatMap(({ ref, match }) => (fitting.has(formatRuleRef(ref)) ? match : [])),
+      ),
+    ),
+  );
+  const http = mendedBy(matches, flow.http);
+  return http === flow.http ? flow : { ...flow, http };
 }
 
 /** Policies with what they name of Services and CIDR groups. */

@@ -39,8 +39,30 @@ function isForTheHop(name: string, headers: HttpRequest['headers']): boolean {
 }
 
 /** One with an action for what is not as it should be keeps nothing from passing (Cilium's `mismatch`). */
-function admitsHeader({ name, value, mismatch }: HeaderMatch, { host, headers }: HttpRequest): boolean {
-  if (mismatch !== undefined) return true;
+function admitsHeader(header: HeaderMatch, request: HttpRequest): boolean {
+  return header.mismatch !== undefined || isAsAsked(header, request);
+}
+
+function isAsAsked({ name, value }: HeaderMatch, { host, headers }: HttpRequest): boolean {
   const found = name === 'host' ? host : isForTheHop(name, headers) ? undefined : headers?.get(name);
   return found !== undefined && (value === undefined || found === value);
+}
+
+/**
+ * The request as it goes on, when these are all that fit it: with what their `mismatch` says about headers that are not as they ask.
+ * See traffic/header-actions.ts.
+ */
+export function mendedBy(matches: readonly HttpMatch[], request: HttpRequest): HttpRequest {
+  const wrong = matches.flatMap(({ headers = [] }) =>
+    headers.filter((header) => header.mismatch !== undefined && !isAsAsked(header, request)),
+  );
+  if (wrong.length === 0) return request;
+  const headers = new Map(request.headers);
+  for (const { name, value = '', mismatch } of wrong) {
+    const there = headers.get(name);
+    if (mismatch === 'DELETE') headers.delete(name);
+    else if (mismatch === 'REPLACE') headers.set(name, value);
+    else if (mismatch === 'ADD') headers.set(name, there === undefined ? value : `${there},${value}`);
+  }
+  return { ...request, headers };
 }

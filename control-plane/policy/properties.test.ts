@@ -32,63 +32,68 @@ test('the evaluator answers what look-ups in the compiled tables answer, on the 
 }, () => {
   const seen = new Map<string, number>();
   const count = (what: string): void => void seen.set(what, (seen.get(what) ?? 0) + 1);
-  fc.assert(
-    fc.property(surfaces, ({ objects, enforcement }) => {
-      const snapshot = newCompiler('here', { enforcement }).compile(objects, LEARNED);
-      const stages = new Stages(enforcement);
-      const list = new Resolver().resolve(
-        objects.policies.flatMap(({ policy }) => policy ?? []),
-        objects,
-      );
-      for (const workload of snapshot.workloads) {
-        const own = labelsOf(workload.labels);
-        const staged = stages.of(
-          list.filter(({ subject }) => selects(subject, own)),
-          isAuditedNamespace(objects, workload.namespace),
+  const missing = (): string[] => WANTED.filter((what) => !seen.has(what));
+  const round = (): void =>
+    fc.assert(
+      fc.property(surfaces, ({ objects, enforcement }) => {
+        const snapshot = newCompiler('here', { enforcement }).compile(objects, LEARNED);
+        const stages = new Stages(enforcement);
+        const list = new Resolver().resolve(
+          objects.policies.flatMap(({ policy }) => policy ?? []),
+          objects,
         );
-        const self = PODS.find(({ name }) => name === workload.name);
-        for (const peer of peersOf(objects))
-          for (const direction of DIRECTIONS)
-            for (const [protocol, port] of FLOWS) {
-              const flow = questionOf(direction, own, self?.namedPorts ?? [], peer, protocol, port);
-              const identity = peer.host ? HOST : identityOf(snapshot, peer.address);
-              const decided = decide(snapshot, workload.tables[direction], identity, protocol, port);
-              const auditKey = direction === 'egress' ? workload.tables.auditEgress : workload.tables.auditIngress;
-              const audited = auditKey === '' ? undefined : decide(snapshot, auditKey, identity, protocol, port);
-              const { verdict, answer, enforced } = evaluateStaged(direction, flow, staged);
-              const text = `${workload.name} ${direction} ${peer.name} ${protocol}/${port}`;
-              same(
-                `${text}: ${describeAnswer(enforced)} ${enforced.authentication}`,
-                `${text}: ${decided.text} ${decided.authentication}`,
-              );
-              count(decided.text.split(' ').slice(0, 4).join(' '));
-              count(decided.authentication);
-              if (audited && decided.allowed) {
-                same(`${text}: ${verdict}`, `${text}: ${audited.allowed ? 'ALLOWED' : 'AUDIT'}`);
-                if (!audited.allowed) same(describeAnswer(answer), audited.text);
-                count(`audit ${verdict}`);
-              }
-              if (verdict !== 'ALLOWED' || !(decided.looks || audited?.looks === true)) continue;
-              const ruleset = audited?.looks === true ? audited.ruleset : decided.ruleset;
-              for (const carried of CARRIED) {
-                const asked = evaluateStaged(direction, { ...flow, ...carried }, staged);
-                const passing = ruleset ? admitting(ruleset, carried) : [];
-                const shadow = ruleset?.shadow ? admitting(ruleset.shadow, carried) : passing;
-                const expected = passing.length === 0 ? 'DENIED' : shadow.length === 0 ? 'AUDIT' : 'ALLOWED';
+        for (const workload of snapshot.workloads) {
+          const own = labelsOf(workload.labels);
+          const staged = stages.of(
+            list.filter(({ subject }) => selects(subject, own)),
+            isAuditedNamespace(objects, workload.namespace),
+          );
+          const self = PODS.find(({ name }) => name === workload.name);
+          for (const peer of peersOf(objects))
+            for (const direction of DIRECTIONS)
+              for (const [protocol, port] of FLOWS) {
+                const flow = questionOf(direction, own, self?.namedPorts ?? [], peer, protocol, port);
+                const identity = peer.host ? HOST : identityOf(snapshot, peer.address);
+                const decided = decide(snapshot, workload.tables[direction], identity, protocol, port);
+                const auditKey = direction === 'egress' ? workload.tables.auditEgress : workload.tables.auditIngress;
+                const audited = auditKey === '' ? undefined : decide(snapshot, auditKey, identity, protocol, port);
+                const { verdict, answer, enforced } = evaluateStaged(direction, flow, staged);
+                const text = `${workload.name} ${direction} ${peer.name} ${protocol}/${port}`;
                 same(
-                  `${text} ${JSON.stringify(carried)}: ${asked.verdict}`,
-                  `${text} ${JSON.stringify(carried)}: ${expected}`,
+                  `${text}: ${describeAnswer(enforced)} ${enforced.authentication}`,
+                  `${text}: ${decided.text} ${decided.authentication}`,
                 );
-                if (expected === 'ALLOWED' && ruleset?.shadow === undefined)
-                  same(asked.answer.rules.map(formatRuleRef).join(), passing.join());
-                count(`${asked.answer.reason} ${asked.verdict}`);
+                count(decided.text.split(' ').slice(0, 4).join(' '));
+                count(decided.authentication);
+                if (audited && decided.allowed) {
+                  same(`${text}: ${verdict}`, `${text}: ${audited.allowed ? 'ALLOWED' : 'AUDIT'}`);
+                  if (!audited.allowed) same(describeAnswer(answer), audited.text);
+                  count(`audit ${verdict}`);
+                }
+                if (verdict !== 'ALLOWED' || !(decided.looks || audited?.looks === true)) continue;
+                const ruleset = audited?.looks === true ? audited.ruleset : decided.ruleset;
+                for (const carried of CARRIED) {
+                  const asked = evaluateStaged(direction, { ...flow, ...carried }, staged);
+                  const passing = ruleset ? admitting(ruleset, carried) : [];
+                  const shadow = ruleset?.shadow ? admitting(ruleset.shadow, carried) : passing;
+                  const expected = passing.length === 0 ? 'DENIED' : shadow.length === 0 ? 'AUDIT' : 'ALLOWED';
+                  same(
+                    `${text} ${JSON.stringify(carried)}: ${asked.verdict}`,
+                    `${text} ${JSON.stringify(carried)}: ${expected}`,
+                  );
+                  if (expected === 'ALLOWED' && ruleset?.shadow === undefined)
+                    same(asked.answer.rules.map(formatRuleRef).join(), passing.join());
+                  count(`${asked.answer.reason} ${asked.verdict}`);
+                }
               }
-            }
-      }
-    }),
-    { numRuns: RUNS / 5 },
-  );
-  expect(WANTED.filter((what) => !seen.has(what))).toEqual([]);
+        }
+      }),
+      { numRuns: RUNS / 5 },
+    );
+  round();
+  // Some are rare: a few rounds more see them.
+  for (let more = 0; more < 9 && missing().length > 0; more++) round();
+  expect(missing()).toEqual([]);
 });
 
 /** A million assertions take their time. */

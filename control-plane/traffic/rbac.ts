@@ -6,9 +6,9 @@ import { PASS, rulesetState, statPrefix } from './names.ts';
 
 type Rbac = XdsMessages['envoy.extensions.filters.http.rbac.v3.RBAC'];
 type Matcher = XdsMessages['xds.type.matcher.v3.Matcher'];
-type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
+export type OnMatch = XdsMessages['xds.type.matcher.v3.Matcher.OnMatch'];
 type ValueMatch = XdsMessages['xds.type.matcher.v3.StringMatcher'];
-type Predicate = XdsMessages['xds.type.matcher.v3.Matcher.MatcherList.Predicate'];
+export type Predicate = XdsMessages['xds.type.matcher.v3.Matcher.MatcherList.Predicate'];
 
 /** `layer4`: its HTTP rules are gone; connections that were told of it are admitted by the kernel alone. */
 export type ServedRuleset = Omit<Ruleset, 'rules'> & { readonly rules: Ruleset['rules'] | 'layer4' };
@@ -24,28 +24,39 @@ export function denyAll(direction: Direction): Rbac {
  */
 export function admit(direction: Direction, rulesets: Iterable<ServedRuleset>): Rbac {
   const own = [...rulesets].filter((each) => each.direction === direction);
-  const enforced = byRuleset(direction, own, ({ rules }) => rules);
+  const enforced = byRuleset(own, direction, ({ rules }) => requestsOf(rules));
   if (!own.some(({ shadow }) => shadow)) return { matcher: enforced, rules_stat_prefix: statPrefix(direction) };
   return {
     matcher: enforced,
     rules_stat_prefix: statPrefix(direction),
     // One without a shadow has nothing on trial.
-    shadow_matcher: byRuleset(direction, own, ({ shadow }) => shadow?.rules ?? 'layer4'),
+    shadow_matcher: byRuleset(own, direction, ({ shadow }) => requestsOf(shadow?.rules ?? 'layer4')),
     shadow_rules_stat_prefix: statPrefix(direction),
   };
 }
 
-function byRuleset(
-  direction: Direction,
+/**
+ * By the ruleset of a connection's end.
+ * @param rulesets of that direction
+ * @param of what one admits; undefined: nothing, layer4: everything, because the kernel alone decides
+ */
+export function byRuleset(
   rulesets: readonly ServedRuleset[],
-  rulesOf: (ruleset: ServedRuleset) => ServedRuleset['rules'],
+  direction: Direction,
+  of: (ruleset: ServedRuleset) => OnMatch | 'layer4' | undefined,
 ): Matcher {
-  const map: Record<string, OnMatch> = { [PASS.ruleset]: allow(PASS.name) };
-  for (const ruleset of rulesets) {
-    const rules = rulesOf(ruleset);
-    const onMatch = rules === 'layer4' ? allow(PASS.name) : matchRules(rules);
-    if (onMatch !== undefined) map[ruleset.id] = onMatch;
-  }
+  const admitted = rulesets.flatMap((ruleset) => {
+    const onMatch = of(ruleset);
+    return onMatch === undefined ? [] : [[ruleset.id, onMatch === 'layer4' ? allow(PASS.name) : onMatch] as const];
+  });
+  return byRulesetAction(direction, [[PASS.ruleset, allow(PASS.name)], ...admitted]);
+}
+
+/** What is done for a connection by the number of its ruleset; for any other, nothing. */
+export function byRulesetAction(
+  direction: Direction,
+  actions: readonly (readonly [ruleset: string | number, OnMatch])[],
+): Matcher {
   const input = {
     name: 'ruleset',
     typed_config: {
@@ -53,13 +64,17 @@ function byRuleset(
       key: rulesetState(direction),
     },
   } as const;
-  return { matcher_tree: { input, exact_match_map: { map } } };
+  return { matcher_tree: { input, exact_match_map: { map: Object.fromEntries(actions) } } };
 }
 
-function allow(name: string): OnMatch {
+export function allow(name: string): OnMatch {
   return {
     action: { name: 'action', typed_config: { '@type': 'envoy.config.rbac.v3.Action', name, action: 'ALLOW' } },
   };
+}
+
+function requestsOf(rules: ServedRuleset['rules']): OnMatch | 'layer4' | undefined {
+  return rules === 'layer4' ? 'layer4' : matchRules(rules);
 }
 
 /** The first rule that matches names the verdict. @returns undefined: no request matches any */
@@ -75,18 +90,19 @@ function matchRules(rules: readonly RulesetRule[]): OnMatch | undefined {
   return conditional.length === 0 ? undefined : inOrder(conditional);
 }
 
-function inOrder(matchers: NonNullable<Matcher['matcher_list']>['matchers'], otherwise?: OnMatch): OnMatch {
+export function inOrder(matchers: NonNullable<Matcher['matcher_list']>['matchers'], otherwise?: OnMatch): OnMatch {
   const list: Matcher = { matcher_list: { matchers: matchers ?? [] } };
   return { matcher: otherwise === undefined ? list : { ...list, on_no_match: otherwise } };
 }
 
 /** @returns undefined when it asks for nothing */
-function predicateOf({ method, path, host, headers = [] }: HttpMatch): Predicate | undefined {
+export function predicateOf({ method, path, host, headers = [] }: HttpMatch): Predicate | undefined {
   const parts = [
     header(':method', method),
     header(':path', path),
     header(':authority', host),
-    ...headers.map(headerPredicate),
+    // One with an action for what is not as it should be keeps nothing from passing: see header-actions.ts.
+    ...headers.filter(({ mismatch }) => mismatch === undefined).map(headerPredicate),
   ].flatMap((part) => part ?? []);
   return parts.length > 1 ? { and_matcher: { predicate: parts } } : parts[0];
 }
@@ -99,11 +115,9 @@ function header(name: string, regex: string | undefined): Predicate | undefined 
 /** Any value, an empty one and any bytes included. */
 const PRESENT = '\\C*';
 
-/** One with an action for what is not as it should be keeps nothing from passing. */
-function headerPredicate({ name, value, mismatch }: HeaderMatch): Predicate | undefined {
-  if (mismatch !== undefined) return undefined;
+export function headerPredicate({ name, value }: Pick<HeaderMatch, 'name' | 'value'>): Predicate {
   const key = name === 'host' ? ':authority' : name;
-  return value === undefined ? header(key, PRESENT) : headerIs(key, { exact: value });
+  return headerIs(key, value === undefined ? { safe_regex: { google_re2: {}, regex: PRESENT } } : { exact: value });
 }
 
 /** Of a header that is not there no value fits. Several of one name are one, joined by commas. */

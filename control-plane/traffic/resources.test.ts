@@ -97,25 +97,54 @@ test('a half that layer 4 admitted passes, and an unknown one never does', () =>
 
 test('what the routes do not speak of is denied by the filters themselves', () => {
   for (const { filter_chains } of from().listeners) {
-    const manager = filter_chains?.[0]?.filters?.[0]?.typed_config;
-    expect(manager).toMatchObject({
-      http_filters: [
-        { name: 'sidestep.rbac.egress', typed_config: { rules: {}, rules_stat_prefix: 'egress_' } },
-        { name: 'sidestep.rbac.ingress', typed_config: { rules: {}, rules_stat_prefix: 'ingress_' } },
-        { name: 'envoy.filters.http.router' },
-      ],
-    });
+    const manager = filter_chains?.find(({ name }) => name === 'http')?.filters?.[0]?.typed_config;
+    const filters = (manager as { http_filters: readonly { name: string; disabled?: true }[] }).http_filters;
+    expect(filters.filter(({ disabled }) => !disabled)).toMatchObject([
+      { name: 'sidestep.rbac.egress', typed_config: { rules: {}, rules_stat_prefix: 'egress_' } },
+      { name: 'sidestep.rbac.ingress', typed_config: { rules: {}, rules_stat_prefix: 'ingress_' } },
+      { name: 'envoy.filters.http.router' },
+    ]);
   }
 });
 
-test('an edited rule changes the routes and nothing that would drain a connection', () => {
+test('an edited HTTP rule changes the routes and nothing that would drain a connection', () => {
   const before = encodeTraffic(codec, from(ruleset(16, 'ingress', { path: '/a' })));
-  const after = encodeTraffic(codec, from(ruleset(16, 'ingress', { path: '/b' }), ruleset(17, 'egress', undefined)));
+  const after = encodeTraffic(
+    codec,
+    from(ruleset(16, 'ingress', { path: '/b' }), ruleset(17, 'egress', { path: '/c' })),
+  );
   const changed = [...before.keys()].filter(
     (type) => JSON.stringify(before.get(type)) !== JSON.stringify(after.get(type)),
   );
   expect(changed).toEqual([ROUTE_TYPE]);
   expect(before.get(LISTENER_TYPE)?.map(({ name }) => name)).toEqual(['sidestep-v4', 'sidestep-v6']);
+});
+
+test('what is done about headers comes with the routes, up to a number of conditions', () => {
+  const headers = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({ name: `x-${i}`, value: 'a', mismatch: 'REPLACE' as const }));
+  const sent = (count: number) => encodeTraffic(codec, from(ruleset(16, 'ingress', { headers: headers(count) })));
+  const listeners = (count: number): string => JSON.stringify(sent(count).get(LISTENER_TYPE));
+  expect(listeners(8)).toBe(listeners(0));
+  expect(listeners(9)).not.toBe(listeners(0));
+  expect(listeners(16)).toBe(listeners(9));
+  expect(JSON.stringify(sent(1).get(ROUTE_TYPE))).not.toBe(JSON.stringify(sent(0).get(ROUTE_TYPE)));
+});
+
+test('names of TLS are in a chain of their own: an edit of them leaves the one of requests as it is', () => {
+  const named = (name: string): Ruleset => ({
+    ...ruleset(18, 'egress'),
+    serverNames: [{ ref: ref('egress[0]'), names: [name] }],
+  });
+  const chains = (resources: TrafficResources, name: string): string[] =>
+    resources.listeners.map(({ filter_chains = [] }) =>
+      JSON.stringify(filter_chains.find((each) => each.name === name)),
+    );
+  const [before, after] = [from(named('a.org')), from(named('*.b.org'))];
+  expect(chains(after, 'http')).toEqual(chains(before, 'http'));
+  expect(chains(after, 'tls')).not.toEqual(chains(before, 'tls'));
+  const others = ({ listeners }: TrafficResources): unknown => listeners.map(({ filter_chains: _, ...rest }) => rest);
+  expect(others(after)).toEqual(others(before));
 });
 
 test('the same rulesets give the same bytes, in whatever order they come', () => {
@@ -137,6 +166,7 @@ test('listeners are on loopback, transparent, ask the module first, and have fur
       transparent: { value: true },
       listener_filters: [
         { typed_config: { dynamic_module_config: { module: { local: { filename: OPTIONS.modulePath } } } } },
+        { name: 'envoy.filters.listener.tls_inspector' },
         { name: 'envoy.filters.listener.original_src' },
       ],
     })),

@@ -21,7 +21,7 @@ export function translate(rulesets: ReadonlyMap<number, ServedRuleset>, options:
   const inOrder = [...rulesets.values()].sort((a, b) => a.id - b.id);
   return {
     clusters: [originalDestination()],
-    listeners: listeners(options),
+    listeners: listeners(options, inOrder),
     routes: [routeConfiguration(inOrder)],
   };
 }

@@ -1,5 +1,6 @@
 /** What does policy say about requests now? The one resource that an edited rule changes. */
 import type { XdsMessages } from '../generated/xds.ts';
+import { headerActions } from './header-actions.ts';
 import { DIRECTIONS, ORIGINAL_DESTINATION, ROUTE_CONFIGURATION, rbacFilter } from './names.ts';
 import { admit, type ServedRuleset } from './rbac.ts';
 
@@ -22,7 +23,7 @@ export function routeConfiguration(
             match: { prefix: '/' },
             // No timeout of Envoy's own: the client's and the server's count.
             route: { cluster: ORIGINAL_DESTINATION, timeout: {} },
-            typed_per_filter_config: Object.fromEntries(filters),
+            typed_per_filter_config: { ...Object.fromEntries(filters), ...headerActions(rulesets) },
           },
         ],
       },

@@ -6,6 +6,7 @@ import { ipBatch } from '../../control-plane/demo/namespaces.ts';
 import { ask, httpServer } from '../lib/http.ts';
 import { askAndConnect, NamesServer, namedWorld } from '../lib/names.ts';
 import { NODE, System } from '../lib/system.ts';
+import { askTls } from '../lib/tls.ts';
 import { ROOT } from '../lib/tools.ts';
 import { type Host, UPLINK } from '../lib/topology.ts';
 import { Asker, echoServers, FAMILIES, ping } from '../lib/traffic.ts';
@@ -25,6 +26,7 @@ const PODS: readonly PodSpec[] = [
   { name: 'api', labels: { app: 'backend-api' }, ports: [{ name: 'metrics', containerPort: 9090 }] },
   { name: 'orders', labels: { app: 'orders' }, ports: [{ name: 'http', containerPort: 8080 }] },
   { name: 'checkout', labels: { app: 'checkout' } },
+  { name: 'builder', labels: { app: 'builder' } },
   { name: 'media', labels: { app: 'media' } },
   { name: 'admin', labels: { app: 'admin' } },
   { name: 'db', labels: { tier: 'database' } },
@@ -214,6 +216,28 @@ const EXAMPLES: Readonly<Record<string, () => Promise<void>>> = {
       'web -> 198.51.100.200 80/tcp': 'no',
       'web -> stranger 80/tcp': 'no',
     }),
+  'policies/headers.yaml': async () => {
+    const seen = async (...headers: readonly string[]): Promise<Record<string, string>> => {
+      const { status, body } = await ask(host('web'), host('orders'), 'ipv4', 'GET', '/', undefined, headers);
+      expect(status).toBe(200);
+      return (JSON.parse(body ?? '{}') as { headers: Record<string, string> }).headers;
+    };
+    await expect.poll(() => seen('x-debug=all'), { timeout: 10_000 }).not.toHaveProperty('x-debug');
+    expect(await seen('x-debug=off', 'x-tenant=other')).toMatchObject({ 'x-debug': 'off', 'x-tenant': 'shop' });
+    const flow = await system.flow('mended', ({ raw }) => raw.includes('x-tenant is not as asked: REPLACE'));
+    expect(flow).toMatchObject({ verdict: 'FORWARDED', allowedBy: ['CiliumNetworkPolicy/production/orders-headers'] });
+    expect(flow.raw).toContain('x-request-id is not as asked: LOG');
+  },
+  'policies/tls-names.yaml': async () => {
+    const outcome = async (name: string): Promise<string> =>
+      (await askTls(host('builder'), host('198.51.100.7'), 'ipv4', TLS, name)).outcome;
+    // Nobody there speaks TLS: that somebody is reached is what counts.
+    await expect.poll(() => outcome('deb.example.org'), { timeout: 10_000 }).toBe('no TLS');
+    expect(await outcome('www.example.com')).toBe('closed');
+    expect(await outcome('')).toBe('closed');
+    const flow = await system.flow('refused', ({ summary }) => summary.startsWith('TLS name www.example.com'));
+    expect(flow).toMatchObject({ verdict: 'DROPPED', deniedBy: ['CiliumNetworkPolicy/production/package-mirrors'] });
+  },
 };
 
 test.each(Object.entries(EXAMPLES))('%s', { timeout: 30_000 }, async (file, check) => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ByteClient, ByteServer, type Exchange } from '../lib/bytes.ts';
 import { HTTP_PORT } from '../lib/http.ts';
 import { podName, System } from '../lib/system.ts';
+import { clientHello } from '../lib/tls.ts';
 import type { Workload } from '../lib/topology.ts';
 
 const HOST = 'Host: shop\r\n';
@@ -48,6 +49,8 @@ const brokenOff = (...parts: string[]): Attempt => ({
 });
 const unimplemented = (...parts: string[]): Attempt => ({ ...malformed(...parts), statuses: [501] });
 const denied = (...parts: string[]): Attempt => ({ parts, statuses: [403], refused: BY_RULE, arrived: '' });
+
+const HELLO = (await clientHello('shop')).toString('latin1');
 
 const BODIES: Record<string, Attempt> = {
   'Content-Length and Transfer-Encoding': malformed(
@@ -115,7 +118,8 @@ const LINES: Record<string, Attempt> = {
   'a fragment in the path': malformed(get('', '/api/x#/../../admin')),
   'a version that nobody has': denied(`POST /admin HTTP/1.2\r\n${HOST}Content-Length: 0\r\n\r\n`),
   'no version': malformed('GET /admin\r\n'),
-  'a handshake of TLS': malformed('\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'),
+  // What rules about requests do not admit: the flow says what it was.
+  'a handshake of TLS': { parts: [HELLO], statuses: [], refused: 'TLS name shop', arrived: '' },
   'HTTP/1.0 without a host': malformed('POST /admin HTTP/1.0\r\n\r\n'),
   'HTTP/1.0, and a request behind it': {
     parts: [`GET /api/x HTTP/1.0\r\n${HOST}\r\n${FORBIDDEN}`],

@@ -1,7 +1,10 @@
 /** What a real Envoy is told in tests, and by whom. */
 import { join } from 'node:path';
 import protobuf from 'protobufjs/minimal.js';
+import { httpEvent } from '../../control-plane/envoy/access-log.ts';
+import { logEntries } from '../../control-plane/envoy/access-log-wire.ts';
 import { XDS_TABLE, type XdsMessages } from '../../control-plane/generated/xds.ts';
+import type { HttpEvent } from '../../control-plane/model/http-event.ts';
 import { encodeTraffic, TRAFFIC_TYPES, type TrafficResources } from '../../control-plane/traffic/resources.ts';
 import { Codec } from '../../control-plane/xds/codec.ts';
 import { clientStreamService, GrpcServer } from '../../control-plane/xds/grpc-server.ts';
@@ -22,6 +25,8 @@ export class Discovery {
   readonly acks: Ack[] = [];
   readonly nacks: Nack[] = [];
   readonly logged: LogEntry[] = [];
+  /** The same as the agent reads it. */
+  readonly events: HttpEvent[] = [];
   readonly #grpc: GrpcServer;
 
   constructor(folder: string) {
@@ -32,6 +37,7 @@ export class Discovery {
         message: (bytes) => {
           const { http_logs } = codec.decode('envoy.service.accesslog.v3.StreamAccessLogsMessage', bytes);
           this.logged.push(...(http_logs?.log_entry ?? []));
+          for (const entry of logEntries(bytes)) if ('request' in entry) this.events.push(httpEvent(entry));
         },
         closed: () => undefined,
       })),
@@ -58,6 +64,8 @@ export class Discovery {
     this.#grpc.close();
   }
 }
+
+const TLS_INSPECTOR = 'envoy.filters.listener.tls_inspector';
 
 /** Sets what the module would, for every connection: this Envoy knows it, the npm protos do not. */
 function filterState(values: Readonly<Record<string, string>>): NonNullable<Listener['listener_filters']>[number] {
@@ -99,6 +107,7 @@ export function knownListener(name: string, port: number, translated: TrafficRes
         'sidestep.source_identity': String(known.identity),
         'envoy.network.transport_socket.original_dst_address': `127.0.0.1:${known.backendPort}`,
       }),
+      ...(translated.listeners[0]?.listener_filters ?? []).filter(({ name: each }) => each === TLS_INSPECTOR),
     ],
   };
 }

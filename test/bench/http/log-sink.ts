@@ -18,6 +18,7 @@ const resolver: Resolver = {
   origin: () => undefined,
   note: () => undefined,
   ruleset: () => undefined,
+  admission: () => undefined,
   shadow: () => undefined,
   endpoint: () => undefined,
   endpointAt: () => 1,
@@ -29,7 +30,10 @@ const store = new FlowStore({ maxFlows: 65535, maxBytes: 64 << 20 });
 const server = new GrpcServer({ path });
 server.register(
   // Without rules nothing is decided; what is not refused is two records, of the request and of its answer.
-  accessLogService((event) => store.addLatent(new HttpRecord({ ...event, verdict: 'allowed' }, resolver))),
+  accessLogService(
+    (event) => store.addLatent(new HttpRecord({ ...event, verdict: 'allowed' }, resolver)),
+    () => undefined,
+  ),
 );
 await server.listen();
 process.stdout.write('{"ready":true}\n');
