@@ -36,6 +36,7 @@ export declare class BpfObject {
     pinDirectory: string | undefined,
     rodata: { offset: number; data: Uint8Array }[],
     sizes: { name: string; maxEntries: number }[],
+    privateMaps: string[],
   ): BpfObject;
   get mapNames(): string[];
   get programNames(): string[];

@@ -68,8 +68,9 @@ class AddonKernel implements Kernel {
   loadObject(object: Uint8Array, options: LoadOptions = {}): KernelObject {
     if (options.pinDirectory !== undefined) mkdirSync(options.pinDirectory, { recursive: true });
     const sizes = Object.entries(options.maxEntries ?? {}).map(([name, maxEntries]) => ({ name, maxEntries }));
+    const { pinDirectory, rodata = [], privateMaps = [] } = options;
     return new AddonObject(
-      call('load', () => this.#addon.BpfObject.load(object, options.pinDirectory, [...(options.rodata ?? [])], sizes)),
+      call('load', () => this.#addon.BpfObject.load(object, pinDirectory, [...rodata], sizes, [...privateMaps])),
     );
   }
 

@@ -62,6 +62,8 @@ export interface KernelProgram {
 export interface LoadOptions {
   /** Maps are pinned here by name; one that is there and fits is used again. */
   readonly pinDirectory?: string;
+  /** Maps that are not pinned: each load has its own. */
+  readonly privateMaps?: readonly string[];
   /** Bytes written into .rodata before the load. */
   readonly rodata?: readonly { readonly offset: number; readonly data: Uint8Array }[];
   readonly maxEntries?: Readonly<Record<string, number>>;

@@ -1,5 +1,5 @@
 /** Puts our programs and tables into the kernel, or takes over those of an earlier agent. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodeConfig, MAPS, type MapName, RODATA } from '../generated/bpf.ts';
 import { SidestepError } from '../model/error.ts';
@@ -44,6 +44,12 @@ const MARK_RELEASED = 0x700;
 /** DNS that the agent has looked at. */
 const MARK_LOOKED_AT = 0x600;
 
+/**
+ * Holds nothing from one packet to the next and is laid out as each version likes it: pinned, an upgrade would be refused, because
+ * the table that is there does not fit.
+ */
+const PRIVATE_MAPS: readonly MapName[] = ['scratch'];
+
 export interface Loaded {
   readonly object: KernelObject;
   /** Tables of an earlier agent were found. */
@@ -87,6 +93,8 @@ export function loadDatapath(
     mkdirSync(pins.maps, { recursive: true });
     for (const name of Object.keys(MAPS) as MapName[]) {
       const path = join(pins.maps, name);
+      // Earlier versions pinned it; their programs keep theirs until ours are in their place.
+      if (PRIVATE_MAPS.includes(name)) rmSync(path, { force: true });
       if (!existsSync(path)) continue;
       adopted = true;
       const map = kernel.openMap(path);
@@ -118,7 +126,7 @@ export function loadDatapath(
     markLookedAt: MARK_LOOKED_AT,
   });
   const object = kernel.loadObject(readFileSync(objectPath), {
-    ...(pins ? { pinDirectory: pins.maps } : {}),
+    ...(pins ? { pinDirectory: pins.maps, privateMaps: PRIVATE_MAPS } : {}),
     rodata: [{ offset: RODATA.config.offset, data: config }],
     maxEntries: wanted,
   });

@@ -77,9 +77,9 @@ fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
 
 #[napi]
 impl BpfObject {
-    /// Maps are pinned by name under `pin_directory` and used again when they are there and fit.
+    /// Maps are pinned by name under `pin_directory` and used again when they are there and fit, but not `private_maps`.
     #[napi(factory, catch_unwind)]
-    pub fn load(bytes: Uint8Array, pin_directory: Option<String>, rodata: Vec<RodataPatch>, sizes: Vec<MapSize>) -> Result<Self> {
+    pub fn load(bytes: Uint8Array, pin_directory: Option<String>, rodata: Vec<RodataPatch>, sizes: Vec<MapSize>, private_maps: Vec<String>) -> Result<Self> {
         collect_log();
         take_log();
         let fail = |error: libbpf_rs::Error| {
@@ -106,7 +106,7 @@ impl BpfObject {
             if let Some(size) = sizes.iter().find(|size| size.name == name) {
                 map.set_max_entries(size.max_entries).map_err(fail)?;
             }
-            if let Some(directory) = &pin_directory {
+            if let Some(directory) = pin_directory.as_ref().filter(|_| !private_maps.contains(&name)) {
                 map.set_pin_path(Path::new(directory).join(&name)).map_err(fail)?;
             }
         }
